@@ -1,0 +1,80 @@
+// Shapes: checks, broadcasting, text.
+#include <unroll/autograd/shape.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace unroll {
+
+void Shape::set_rank(std::size_t rank) {
+    if (rank > kMaxRank) throw ShapeError(fmt::format("an array has at most {} axes; got {}", kMaxRank, rank));
+    rank_ = static_cast<std::uint32_t>(rank);
+}
+
+void Shape::check() const {
+    for (std::size_t i = 0; i < rank_; ++i)
+        if (lengths_[i] < 0) throw ShapeError("an axis has a length of 0 or more; got " + to_string(*this));
+}
+
+Shape Shape::inserted(std::size_t at, Index length) const {
+    Shape out;
+    out.set_rank(rank_ + 1u);
+    for (std::size_t i = 0; i < at; ++i) out.lengths_[i] = lengths_[i];
+    out.lengths_[at] = length;
+    for (std::size_t i = at; i < rank_; ++i) out.lengths_[i + 1] = lengths_[i];
+    return out;
+}
+
+Shape Shape::erased(std::size_t at) const {
+    Shape out;
+    out.set_rank(rank_ - 1u);
+    for (std::size_t i = 0; i < at; ++i) out.lengths_[i] = lengths_[i];
+    for (std::size_t i = at + 1; i < rank_; ++i) out.lengths_[i - 1] = lengths_[i];
+    return out;
+}
+
+Shape Shape::replaced(std::size_t at, Index length) const {
+    Shape out = *this;
+    out.lengths_[at] = length;
+    return out;
+}
+
+std::string to_string(const Shape& shape) {
+    if (shape.rank() == 1) return fmt::format("({},)", shape[0]);
+    return fmt::format("({})", fmt::join(shape.begin(), shape.end(), ", "));
+}
+
+namespace detail {
+
+Shape broadcast(std::string_view op, const Shape& a, const Shape& b) {
+    if (a == b) return a;
+    Shape out = a.rank() >= b.rank() ? a : b;
+    const std::size_t shared = std::min(a.rank(), b.rank());
+    for (std::size_t i = 1; i <= shared; ++i) {
+        const Index m = a[a.rank() - i], n = b[b.rank() - i];
+        if (m != n && m != 1 && n != 1)
+            fail_shape(op, "shapes must broadcast: aligned at the last axis, lengths are equal or one of them is 1", {a, b});
+        out[out.rank() - i] = m == 1 ? n : m;
+    }
+    return out;
+}
+
+bool broadcasts_to(const Shape& from, const Shape& to) noexcept {
+    if (from.rank() > to.rank()) return false;
+    for (std::size_t i = 1; i <= from.rank(); ++i) {
+        const Index m = from[from.rank() - i];
+        if (m != to[to.rank() - i] && m != 1) return false;
+    }
+    return true;
+}
+
+std::size_t normal_axis(std::string_view op, Index axis, std::size_t rank) {
+    const Index r = static_cast<Index>(rank);
+    if (axis < -r || axis >= r)
+        fail_index(op, fmt::format("axis {} is out of range for an array of rank {} (allowed: {} to {})", axis, rank, -r, r - 1));
+    return static_cast<std::size_t>(axis < 0 ? axis + r : axis);
+}
+
+}  // namespace detail
+}  // namespace unroll
