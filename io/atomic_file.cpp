@@ -81,8 +81,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
         const std::filesystem::path folder = folder_of(target_);
         if (error_number == ENOENT && !std::filesystem::exists(folder, ignored))
             fail_write(path, fmt::format("the folder '{}' does not exist", folder.string()));
-        fail_write(path, fmt::format("cannot create a file in the folder '{}': {}", folder.string(),
-                                     text_of(error_number)));
+        fail_write(path,
+                   fmt::format("cannot create a file in the folder '{}': {}", folder.string(), text_of(error_number)));
     }
     if (exists && ::fchmod(descriptor_, before.st_mode & 07777) != 0) fail(errno);
 }

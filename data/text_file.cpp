@@ -1,0 +1,55 @@
+// Reading with the system's own calls, since streams do not say why they failed.
+#include <unroll/autograd/error.hpp>
+#include <unroll/data/text_file.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace unroll {
+namespace {
+
+[[noreturn]] void fail_read(const std::filesystem::path& path, std::string_view reason) {
+    throw IoError(fmt::format("cannot read '{}': {}", path.string(), reason));
+}
+
+std::string text_of(int error_number) { return std::generic_category().message(error_number); }
+
+struct Descriptor {
+    int number;
+    ~Descriptor() {
+        if (number >= 0) ::close(number);
+    }
+};
+
+}  // namespace
+
+std::string read_text_file(const std::filesystem::path& path) {
+    const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+    if (file.number < 0) fail_read(path, text_of(errno));
+    struct stat about {};
+    if (::fstat(file.number, &about) != 0) fail_read(path, text_of(errno));
+    if (S_ISDIR(about.st_mode)) fail_read(path, "it is a folder");
+
+    // The size is only a first guess: a pipe has none and a file may grow.
+    std::string text(static_cast<std::size_t>(about.st_size) + 1, '\0');
+    std::size_t count = 0;
+    for (;;) {
+        if (count == text.size()) text.resize(2 * text.size() + 4096);
+        const ssize_t got = ::read(file.number, text.data() + count, text.size() - count);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) fail_read(path, text_of(errno));
+        if (got == 0) break;
+        count += static_cast<std::size_t>(got);
+    }
+    if (count == 0) fail_read(path, "it is empty");
+    text.resize(count);
+    return text;
+}
+
+}  // namespace unroll
