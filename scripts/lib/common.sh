@@ -44,7 +44,7 @@ need_packages() {
         fi
     fi
     say "installing missing packages: ${missing[*]}"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq ||
+    "${as_root[@]}" apt-get update -qq -o Acquire::http::Timeout=20 -o Acquire::Retries=0 ||
         say "apt-get update failed; trying with the package lists that are here"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
         </dev/null >/dev/null ||
