@@ -2,4 +2,20 @@
 # structure.headers fails when a public header is missing here or one listed here does not exist.
 # Internal headers (*/detail/, autograd/kernels/) stand here only where a public header includes them.
 set(UNROLL_PUBLIC_HEADERS
+  autograd/buffer.hpp
+  autograd/dual.hpp
+  autograd/error.hpp
+  autograd/pool.hpp
+  autograd/pool_vector.hpp
+  autograd/scalar.hpp
+  autograd/shape.hpp
+  autograd/slab.hpp
+  autograd/tensor.hpp
+  autograd/xtensor.hpp
+  data/split.hpp
+  data/text_file.hpp
+  data/utf8.hpp
+  data/vocabulary.hpp
+  io/atomic_file.hpp
+  unroll.hpp
 )

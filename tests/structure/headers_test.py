@@ -1,0 +1,56 @@
+"""The list of public headers is complete, ordered and closed, and unroll.hpp offers all of them."""
+
+import unittest
+
+from source_tree import LIBRARY, ROOT, UMBRELLA, includes, is_internal, public_headers, sources
+
+# What a user's compiler may be made to read. Vector code, products and parsers stay in .cpp files.
+OUTSIDE = ("xtensor/", "xtl/", "fmt/", "nlohmann/json_fwd.hpp")
+
+
+class Headers(unittest.TestCase):
+    def test_every_public_header_is_listed(self):
+        public = [header for header in sources(*LIBRARY, suffixes=(".hpp",)) if not is_internal(header)]
+        missing = sorted(set([UMBRELLA, *public]) - set(public_headers()))
+        self.assertEqual(missing, [], "add these to cmake/headers.cmake (or move them to a detail/ folder)")
+
+    def test_every_listed_header_exists(self):
+        absent = [header for header in public_headers() if not (ROOT / header).is_file()]
+        self.assertEqual(absent, [], "cmake/headers.cmake lists files that do not exist")
+
+    def test_the_list_is_in_order_without_repetition(self):
+        listed = public_headers()
+        self.assertEqual(listed, sorted(set(listed)))
+
+    def test_what_a_listed_header_includes_is_listed(self):
+        listed = set(public_headers())
+        for header in sorted(listed):
+            own, _ = includes(header)
+            self.assertEqual(sorted(set(own) - listed), [], f"{header} includes headers that are not installed")
+
+    def test_an_internal_header_is_listed_only_where_a_public_one_needs_it(self):
+        needed = {own for header in public_headers() for own in includes(header)[0]}
+        idle = [header for header in public_headers() if is_internal(header) and header not in needed]
+        self.assertEqual(idle, [])
+
+    def test_public_headers_pull_in_nothing_heavy(self):
+        for header in public_headers():
+            _, other = includes(header)
+            foreign = [n for n in other if ("/" in n or "." in n) and not n.startswith(OUTSIDE)]
+            self.assertEqual(foreign, [], f"{header} includes what belongs in a .cpp file")
+
+    def test_the_umbrella_offers_every_public_header(self):
+        own, other = includes(UMBRELLA)
+        self.assertEqual(other, [])
+        self.assertEqual(own, sorted(own))
+        public = [header for header in public_headers() if header != UMBRELLA and not is_internal(header)]
+        self.assertEqual(own, public)
+
+    def test_every_header_has_a_guard(self):
+        for header in sources(*LIBRARY, suffixes=(".hpp",)) + [UMBRELLA]:
+            if not header.startswith("autograd/kernels/"):
+                self.assertIn("#pragma once", (ROOT / header).read_text(), header)
+
+
+if __name__ == "__main__":
+    unittest.main()

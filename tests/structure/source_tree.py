@@ -1,0 +1,43 @@
+"""The source tree as the structural tests see it: files, what they include, and the list of public headers."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIBRARY = ("autograd", "layers", "optim", "data", "io", "train")
+USERS = ("examples", "tests", "bench")
+UMBRELLA = "unroll.hpp"
+
+_INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
+
+
+def sources(*folders, suffixes=(".hpp", ".cpp")):
+    """The files of these folders, as paths from the root with '/' between the parts."""
+    found = []
+    for folder in folders:
+        found += [p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob("*") if p.suffix in suffixes]
+    return sorted(found)
+
+
+def includes(path):
+    """What a file includes: (files of this project, everything else as written)."""
+    own, other = [], []
+    for mark, name in _INCLUDE.findall((ROOT / path).read_text()):
+        beside = (ROOT / path).parent / name
+        if name.startswith("unroll/"):
+            own.append(name.removeprefix("unroll/"))
+        elif mark == '"' and beside.exists():
+            own.append(beside.resolve().relative_to(ROOT).as_posix())
+        else:
+            other.append(name)
+    return own, other
+
+
+def public_headers():
+    """The list in cmake/headers.cmake."""
+    text = re.sub(r"#.*", "", (ROOT / "cmake" / "headers.cmake").read_text())
+    return re.search(r"set\(UNROLL_PUBLIC_HEADERS([^)]*)\)", text).group(1).split()
+
+
+def is_internal(header):
+    return "/detail/" in header or header.startswith("autograd/kernels/")
