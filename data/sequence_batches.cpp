@@ -1,7 +1,7 @@
 // Padding and bucketing.
 #include <unroll/autograd/error.hpp>
+#include <unroll/autograd/random.hpp>
 #include <unroll/data/sequence_batches.hpp>
-#include <unroll/data/shuffle.hpp>
 
 #include <fmt/format.h>
 
@@ -49,13 +49,9 @@ std::vector<std::vector<Index>> bucketed_batches(std::span<const Index> lengths,
     check("batch_size", options.batch_size);
     check("pool_batches", options.pool_batches);
     const std::size_t count = lengths.size();
-    std::vector<Index> order;
-    if (options.shuffle) {
-        order = shuffled_indices({options.seed, "order of sequences"}, epoch, static_cast<Index>(count));
-    } else {
-        order.resize(count);
-        std::iota(order.begin(), order.end(), Index{0});
-    }
+    std::vector<Index> order(count);
+    std::iota(order.begin(), order.end(), Index{0});
+    if (options.shuffle) RandomStream(options.seed, stream_of("order of sequences") + epoch).shuffle(std::span(order));
     const auto batch = static_cast<std::size_t>(static_cast<Index>(options.batch_size));
     const auto pools = static_cast<std::size_t>(options.pool_batches);
     const std::size_t pool = count / batch < pools ? count : batch * pools;  // batch * pools might not fit 64 bits
@@ -68,12 +64,8 @@ std::vector<std::vector<Index>> bucketed_batches(std::span<const Index> lengths,
     std::vector<std::vector<Index>> batches;
     for (std::size_t begin = 0; begin < count; begin += batch)
         batches.emplace_back(order.begin() + begin, order.begin() + std::min(count, begin + batch));
-    if (!options.shuffle) return batches;
-    std::vector<std::vector<Index>> shuffled;
-    for (const Index which :
-         shuffled_indices({options.seed, "order of batches"}, epoch, static_cast<Index>(batches.size())))
-        shuffled.push_back(std::move(batches[static_cast<std::size_t>(which)]));
-    return shuffled;
+    if (options.shuffle) RandomStream(options.seed, stream_of("order of batches") + epoch).shuffle(std::span(batches));
+    return batches;
 }
 
 }  // namespace unroll

@@ -1,6 +1,6 @@
 // Where the windows lie, and copying them into (T, B) arrays.
 #include <unroll/autograd/error.hpp>
-#include <unroll/data/shuffle.hpp>
+#include <unroll/autograd/random.hpp>
 #include <unroll/data/stream_batches.hpp>
 
 #include <fmt/format.h>
@@ -76,7 +76,8 @@ StreamBatcher::StreamBatcher(IntTensor ids, const StreamOptions& options)
 void StreamBatcher::place_pass() {
     if (!random_offset_) return;
     const Index left_over = static_cast<Index>(ids_.size()) - 1 - predictions_per_pass();
-    offset_ = draw_index({seed_, "stream offset"}, static_cast<std::uint64_t>(epoch_), left_over + 1);
+    const std::uint64_t stream = stream_of("offset of a pass") + static_cast<std::uint64_t>(epoch_);
+    offset_ = RandomStream(seed_, stream).below(left_over + 1);
 }
 
 const StreamBatch& StreamBatcher::next() {
