@@ -11,7 +11,9 @@
 #include <unroll/autograd/slab.hpp>
 #include <unroll/autograd/tensor.hpp>
 #include <unroll/autograd/xtensor.hpp>
+#include <unroll/data/sequence_batches.hpp>
 #include <unroll/data/split.hpp>
+#include <unroll/data/stream_batches.hpp>
 #include <unroll/data/text_file.hpp>
 #include <unroll/data/utf8.hpp>
 #include <unroll/data/vocabulary.hpp>

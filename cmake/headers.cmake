@@ -12,7 +12,9 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/slab.hpp
   autograd/tensor.hpp
   autograd/xtensor.hpp
+  data/sequence_batches.hpp
   data/split.hpp
+  data/stream_batches.hpp
   data/text_file.hpp
   data/utf8.hpp
   data/vocabulary.hpp
