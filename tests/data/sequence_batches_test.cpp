@@ -1,6 +1,7 @@
 // Padding and bucketing by length.
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/sequence_batches.hpp>
+#include <unroll/tests/support/error_message.hpp>
 
 #include <gtest/gtest.h>
 
@@ -12,15 +13,7 @@ namespace {
 using unroll::bucketed_batches;
 using unroll::IntTensor;
 using unroll::pad_indices;
-
-template <class Error, class Action> std::string message_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no such error";
-}
+using unroll::test::error_message;
 
 const std::vector<std::vector<std::int64_t>> kSequences{{1, 2}, {3, 4, 5, 6}, {7}, {}};
 
@@ -38,11 +31,12 @@ TEST(PadIndices, TakesTheChosenOnesInTheirOrder) {
 }
 
 TEST(PadIndices, NoneEmptyAndMissingSequencesAreNamed) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] { pad_indices(kSequences, 0); }), "[pad_indices] sequence 3 is empty");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { pad_indices(std::span(kSequences).first(0), 0); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { pad_indices(kSequences, 0); }),
+              "[pad_indices] sequence 3 is empty");
+    EXPECT_EQ(error_message<unroll::ValueError>([] { pad_indices(std::span(kSequences).first(0), 0); }),
               "[pad_indices] a batch needs at least one sequence");
     const std::vector<std::int64_t> chosen{0, 4};
-    EXPECT_EQ(message_of<unroll::IndexError>([&] { pad_indices(kSequences, chosen, 0); }),
+    EXPECT_EQ(error_message<unroll::IndexError>([&] { pad_indices(kSequences, chosen, 0); }),
               "[pad_indices] sequence 4 is outside [0, 4)");
 }
 
@@ -91,9 +85,9 @@ TEST(BucketedBatches, EpochsDifferAndRepeat) {
 
 TEST(BucketedBatches, NothingMakesNoBatchAndOptionsAreChecked) {
     EXPECT_TRUE(bucketed_batches({}, {.batch_size = 4}, 0).empty());
-    EXPECT_EQ(message_of<unroll::ValueError>([] { bucketed_batches({}, {.batch_size = 0}, 0); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { bucketed_batches({}, {.batch_size = 0}, 0); }),
               "[bucketed_batches] batch_size must be at least 1, not 0");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { bucketed_batches({}, {.batch_size = 1, .pool_batches = 0}, 0); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { bucketed_batches({}, {.batch_size = 1, .pool_batches = 0}, 0); }),
               "[bucketed_batches] pool_batches must be at least 1, not 0");
 }
 

@@ -1,6 +1,7 @@
 // Where parts begin and end, and how they are called.
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/split.hpp>
+#include <unroll/tests/support/error_message.hpp>
 
 #include <gtest/gtest.h>
 
@@ -12,15 +13,7 @@ using unroll::IntTensor;
 using unroll::Split;
 using unroll::split_by_fractions;
 using unroll::split_train_validation;
-
-template <class Error, class Action> std::string message_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no such error";
-}
+using unroll::test::error_message;
 
 TEST(Split, TinyShakespeareIsCutAsNanoGptCutsIt) {
     const auto [train, validation] = split_train_validation(1115394, 0.1);
@@ -47,15 +40,15 @@ TEST(Split, FractionZeroTrainsOnEverything) {
 }
 
 TEST(Split, FractionsOutsideTheRangeAndEmptyPartsAreErrors) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_train_validation(100, 1); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_train_validation(100, 1); }),
               "[split] the validation fraction must be in [0, 1), not 1");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_train_validation(100, -0.1); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_train_validation(100, -0.1); }),
               "[split] the validation fraction must be in [0, 1), not -0.1");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_train_validation(100, std::nan("")); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_train_validation(100, std::nan("")); }),
               "[split] the validation fraction must be in [0, 1), not nan");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_train_validation(1, 0.5); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_train_validation(1, 0.5); }),
               "[split] the part 'train' of 1 entries would be empty");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_train_validation(0, 0.1); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_train_validation(0, 0.1); }),
               "[split] there is nothing to split: 0 entries");
 }
 
@@ -73,17 +66,17 @@ TEST(Split, ManyPartsCoverEverythingOnce) {
 }
 
 TEST(Split, FractionsOfManyPartsAreChecked) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] {
+    EXPECT_EQ(error_message<unroll::ValueError>([] {
                   split_by_fractions(10, {{"a", 0.5}, {"b", 0.25}});
               }),
               "[split] the fractions of 2 parts must add up to 1, not 0.75");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { split_by_fractions(10, {}); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { split_by_fractions(10, {}); }),
               "[split] the fractions of 0 parts must add up to 1, not 0");
-    EXPECT_EQ(message_of<unroll::ValueError>([] {
+    EXPECT_EQ(error_message<unroll::ValueError>([] {
                   split_by_fractions(10, {{"a", 1.5}, {"b", -0.5}});
               }),
               "[split] the fraction of 'a' must be in (0, 1], not 1.5");
-    EXPECT_EQ(message_of<unroll::ValueError>([] {
+    EXPECT_EQ(error_message<unroll::ValueError>([] {
                   split_by_fractions(10, {{"a", 0.95}, {"b", 0.01}, {"c", 0.04}});
               }),
               "[split] the part 'b' of 10 entries would be empty");
@@ -92,7 +85,7 @@ TEST(Split, FractionsOfManyPartsAreChecked) {
 TEST(Split, TakeCopiesThePart) {
     const IntTensor ids{10, 11, 12, 13, 14};
     EXPECT_EQ(unroll::take(ids, Split{"middle", 1, 4, 5}), (IntTensor{11, 12, 13}));
-    EXPECT_EQ(message_of<unroll::ShapeError>([&] {
+    EXPECT_EQ(error_message<unroll::ShapeError>([&] {
                   unroll::take(ids, Split{"middle", 1, 4, 6});
               }),
               "[split] the part 'middle' is cut from a vector of 6 entries; got 1 axes and 5 entries");

@@ -1,6 +1,7 @@
 // What the windows hold, where passes begin and end, positions that are saved, and what is refused.
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/stream_batches.hpp>
+#include <unroll/tests/support/error_message.hpp>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -15,15 +16,7 @@ using unroll::EvaluationBatches;
 using unroll::IntTensor;
 using unroll::StreamBatch;
 using unroll::StreamBatcher;
-
-template <class Error, class Action> std::string message_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no such error";
-}
+using unroll::test::error_message;
 
 // 1000, 1001, …: an entry tells its own position.
 IntTensor positions(std::size_t count) {
@@ -132,7 +125,7 @@ TEST(StreamBatcher, APositionOfAnotherRunIsRefusedAndChangesNothing) {
     const auto refusal = [&](const char* field, const nlohmann::json& value) {
         nlohmann::json other = before;
         other[field] = value;
-        const std::string message = message_of<unroll::ValueError>([&] { batches.load_state(other); });
+        const std::string message = error_message<unroll::ValueError>([&] { batches.load_state(other); });
         EXPECT_EQ(batches.state(), before);
         return message;
     };
@@ -146,14 +139,14 @@ TEST(StreamBatcher, APositionOfAnotherRunIsRefusedAndChangesNothing) {
     EXPECT_EQ(refusal("seed", 1), "[StreamBatcher] the saved position belongs to seed = 1, this is seed = 0");
     EXPECT_EQ(refusal("window", 6), "[StreamBatcher] the saved position is window 6 of 6 in pass 0");
     EXPECT_EQ(refusal("epoch", -1), "[StreamBatcher] the saved position is window 1 of 6 in pass -1");
-    EXPECT_EQ(message_of<unroll::ValueError>([&] { batches.load_state(nlohmann::json::object()); }).substr(0, 47),
+    EXPECT_EQ(error_message<unroll::ValueError>([&] { batches.load_state(nlohmann::json::object()); }).substr(0, 47),
               "[StreamBatcher] this is not a saved position: [");
     EXPECT_THROW(batches.load_state(nlohmann::json::array()), unroll::ValueError);
 
     IntTensor other_text = positions(100);
     other_text(50) = 3;
     StreamBatcher other(other_text, {.batch_size = 3, .seq_len = 5});
-    EXPECT_EQ(message_of<unroll::ValueError>([&] { other.load_state(before); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([&] { other.load_state(before); }),
               "[StreamBatcher] the saved position belongs to another text of the same length");
 }
 
@@ -161,22 +154,22 @@ TEST(StreamBatcher, TheSmallestSequenceIsNamed) {
     EXPECT_NO_THROW(StreamBatcher(positions(16), {.batch_size = 3, .seq_len = 5}));
     EXPECT_NO_THROW(StreamBatcher(positions(16), {.batch_size = 3, .seq_len = 5, .random_offset = true}));
     EXPECT_EQ(
-        message_of<unroll::ValueError>([] { StreamBatcher(positions(15), {.batch_size = 3, .seq_len = 5}); }),
+        error_message<unroll::ValueError>([] { StreamBatcher(positions(15), {.batch_size = 3, .seq_len = 5}); }),
         "[StreamBatcher] 15 entries are too few for one batch of 3 streams of 5 steps: at least 3 × 5 + 1 = 16 are "
         "needed; take a longer text, a smaller batch_size or a smaller seq_len");
     EXPECT_THROW(StreamBatcher(positions(0), {.batch_size = 1, .seq_len = 1}), unroll::ValueError);
-    EXPECT_EQ(message_of<unroll::ValueError>(
+    EXPECT_EQ(error_message<unroll::ValueError>(
                   [] { StreamBatcher(positions(9), {.batch_size = 3000000000, .seq_len = 5000000000}); }),
               "[StreamBatcher] 9 entries are too few for one batch of 3000000000 streams of 5000000000 steps: at least "
               "3000000000 × 5000000000 + 1 are needed; take a longer text, a smaller batch_size or a smaller seq_len");
 }
 
 TEST(StreamBatcher, OptionsAndShapesAreChecked) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] { StreamBatcher(positions(9), {.batch_size = 0, .seq_len = 5}); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { StreamBatcher(positions(9), {.batch_size = 0, .seq_len = 5}); }),
               "[StreamBatcher] batch_size must be at least 1, not 0");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { StreamBatcher(positions(9), {.batch_size = 2, .seq_len = -5}); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { StreamBatcher(positions(9), {.batch_size = 2, .seq_len = -5}); }),
               "[StreamBatcher] seq_len must be at least 1, not -5");
-    EXPECT_EQ(message_of<unroll::ShapeError>([] {
+    EXPECT_EQ(error_message<unroll::ShapeError>([] {
                   StreamBatcher(IntTensor::from_shape({7, 4}), {.batch_size = 2, .seq_len = 5});
               }),
               "[StreamBatcher] the sequence must be a vector (N,); got (7, 4)");
@@ -234,13 +227,14 @@ TEST(EvaluationBatches, RewindStartsAgain) {
 }
 
 TEST(EvaluationBatches, BadOptionsAndShortSequencesAreNamed) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] { EvaluationBatches(positions(4), {.batch_size = 4}); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { EvaluationBatches(positions(4), {.batch_size = 4}); }),
               "[EvaluationBatches] 4 entries are too few for 4 streams: at least 5 are needed");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { EvaluationBatches(positions(1), {}); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { EvaluationBatches(positions(1), {}); }),
               "[EvaluationBatches] 1 entries are too few for 1 streams: at least 2 are needed");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { EvaluationBatches(positions(4), {.batch_size = 1, .seq_len = 0}); }),
-              "[EvaluationBatches] seq_len must be at least 1, not 0");
-    EXPECT_EQ(message_of<unroll::ShapeError>([] {
+    EXPECT_EQ(
+        error_message<unroll::ValueError>([] { EvaluationBatches(positions(4), {.batch_size = 1, .seq_len = 0}); }),
+        "[EvaluationBatches] seq_len must be at least 1, not 0");
+    EXPECT_EQ(error_message<unroll::ShapeError>([] {
                   EvaluationBatches(IntTensor::from_shape({3, 2, 4}), {});
               }),
               "[EvaluationBatches] the sequence must be a vector (N,); got (3, 2, 4)");

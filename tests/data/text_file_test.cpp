@@ -1,6 +1,8 @@
 // Reading whole files, and what is said about those that cannot be read.
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/text_file.hpp>
+#include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/temporary_folder.hpp>
 
 #include <gtest/gtest.h>
 
@@ -8,7 +10,6 @@
 #include <thread>
 
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
@@ -16,24 +17,13 @@ namespace {
 namespace fs = std::filesystem;
 using unroll::read_text_file;
 
+std::string io_error(const fs::path& path) {
+    return unroll::test::error_message<unroll::IoError>([&] { read_text_file(path); });
+}
+
 class TextFile : public ::testing::Test {
 protected:
-    void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "unroll-text-XXXXXX").string();
-        folder_ = ::mkdtemp(pattern.data());
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
-    static std::string io_error(const fs::path& path) {
-        try {
-            read_text_file(path);
-        } catch (const unroll::IoError& error) {
-            return error.what();
-        }
-        return "no IoError";
-    }
-
-    fs::path folder_;
+    unroll::test::TemporaryFolder folder_;
 };
 
 TEST_F(TextFile, ComesBackByteByByte) {
@@ -54,7 +44,7 @@ TEST_F(TextFile, APipeIsReadToItsEnd) {
 TEST_F(TextFile, MissingFolderAndEmptyAreNamed) {
     const std::string missing = (folder_ / "missing.txt").string();
     EXPECT_EQ(io_error(missing), "cannot read '" + missing + "': No such file or directory");
-    EXPECT_EQ(io_error(folder_), "cannot read '" + folder_.string() + "': it is a folder");
+    EXPECT_EQ(io_error(folder_.path()), "cannot read '" + folder_.path().string() + "': it is a folder");
     const std::string empty = (folder_ / "empty.txt").string();
     std::ofstream{empty};
     EXPECT_EQ(io_error(empty), "cannot read '" + empty + "': it is empty");
@@ -65,15 +55,11 @@ TEST_F(TextFile, UnreadableIsNamed) {
     const std::string secret = (folder_ / "secret.txt").string();
     std::ofstream(secret) << "x";
     ::chmod(secret.c_str(), 0);
-    ::chmod(folder_.c_str(), 0755);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        const bool changed = ::geteuid() != 0 || ::setuid(65534) == 0;
-        ::_exit(changed && io_error(secret) == "cannot read '" + secret + "': Permission denied" ? 0 : 1);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0);
+    ::chmod(folder_.path().c_str(), 0755);
+    EXPECT_TRUE(unroll::test::holds_in_child([&] {
+        if (::geteuid() == 0 && ::setuid(65534) != 0) return false;
+        return io_error(secret) == "cannot read '" + secret + "': Permission denied";
+    }));
 }
 
 }  // namespace

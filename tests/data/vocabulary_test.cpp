@@ -1,6 +1,7 @@
 // Characters ↔ ids: order, unknown characters, the JSON form.
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/vocabulary.hpp>
+#include <unroll/tests/support/error_message.hpp>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -11,15 +12,7 @@ namespace {
 
 using unroll::IntTensor;
 using unroll::Vocabulary;
-
-template <class Error, class Action> std::string message_of(Action action) {
-    try {
-        action();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "no such error";
-}
+using unroll::test::error_message;
 
 std::vector<std::int64_t> list(const IntTensor& ids) { return {ids.begin(), ids.end()}; }
 
@@ -49,19 +42,19 @@ TEST(Vocabulary, AnEmptyTextEncodesToNothing) { EXPECT_EQ(Vocabulary::from_text(
 
 TEST(Vocabulary, AnUnknownCharacterIsNamedWithItsPlace) {
     const Vocabulary vocabulary = Vocabulary::from_text("abc\n");
-    EXPECT_EQ(message_of<unroll::ValueError>([&] { vocabulary.encode("ab\ncaé"); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([&] { vocabulary.encode("ab\ncaé"); }),
               "[Vocabulary] 'é' (U+00E9) at position 5 (line 2, column 3) is not in the vocabulary");
-    EXPECT_EQ(message_of<unroll::ValueError>([&] { vocabulary.encode("\t"); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([&] { vocabulary.encode("\t"); }),
               "[Vocabulary] the tabulator (U+0009) at position 0 (line 1, column 1) is not in the "
               "vocabulary");
-    EXPECT_EQ(message_of<unroll::ValueError>([&] { vocabulary.id(U'x'); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([&] { vocabulary.id(U'x'); }),
               "[Vocabulary] 'x' (U+0078) is not in the vocabulary");
 }
 
 TEST(Vocabulary, AReplacementStandsForUnknownCharacters) {
     const Vocabulary vocabulary = Vocabulary::from_text("abc");
     EXPECT_EQ(list(vocabulary.encode("axbéc", 2)), (std::vector<std::int64_t>{0, 2, 1, 2, 2}));
-    EXPECT_EQ(message_of<unroll::IndexError>([&] { vocabulary.encode("a", 3); }),
+    EXPECT_EQ(error_message<unroll::IndexError>([&] { vocabulary.encode("a", 3); }),
               "[Vocabulary] the replacement id 3 is outside [0, 3)");
 }
 
@@ -78,21 +71,23 @@ TEST(Vocabulary, TheUnknownIdIsTheLastAndDecodesToTheReplacementCharacter) {
 
 TEST(Vocabulary, AnIdOutsideIsAnIndexError) {
     const Vocabulary vocabulary = Vocabulary::from_text("abc");
-    EXPECT_EQ(message_of<unroll::IndexError>([&] { vocabulary.at(3); }), "[Vocabulary] id 3 is outside [0, 3)");
-    EXPECT_EQ(message_of<unroll::IndexError>([&] {
+    EXPECT_EQ(error_message<unroll::IndexError>([&] { vocabulary.at(3); }), "[Vocabulary] id 3 is outside [0, 3)");
+    EXPECT_EQ(error_message<unroll::IndexError>([&] {
                   vocabulary.decode(IntTensor{0, -1});
               }),
               "[Vocabulary] id -1 is outside [0, 3)");
 }
 
 TEST(Vocabulary, NoVocabularyWithoutCharactersOrWithOneTwice) {
-    EXPECT_EQ(message_of<unroll::ValueError>([] { Vocabulary::from_text(""); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { Vocabulary::from_text(""); }),
               "[Vocabulary] an empty text has no characters");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { Vocabulary(U""); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { Vocabulary(U""); }),
               "[Vocabulary] a vocabulary needs at least one character");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { Vocabulary(U"abca"); }), "[Vocabulary] 'a' (U+0061) is there twice");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { Vocabulary(U"éaé"); }), "[Vocabulary] 'é' (U+00E9) is there twice");
-    EXPECT_EQ(message_of<unroll::ValueError>([] { Vocabulary::from_text("a\xC3"); }),
+    EXPECT_EQ(error_message<unroll::ValueError>([] { Vocabulary(U"abca"); }),
+              "[Vocabulary] 'a' (U+0061) is there twice");
+    EXPECT_EQ(error_message<unroll::ValueError>([] { Vocabulary(U"éaé"); }),
+              "[Vocabulary] 'é' (U+00E9) is there twice");
+    EXPECT_EQ(error_message<unroll::ValueError>([] { Vocabulary::from_text("a\xC3"); }),
               "[decode_utf8] byte 1 (0xC3) is not valid UTF-8: the text ends within this character");
 }
 
@@ -115,7 +110,7 @@ TEST(Vocabulary, ForeignJsonIsRefused) {
           R"({"type":"characters","characters":"aa","unknown":false})"})
         EXPECT_THROW(Vocabulary::from_json(nlohmann::json::parse(foreign)), unroll::ValueError) << foreign;
     EXPECT_EQ(
-        message_of<unroll::ValueError>([] { Vocabulary::from_json(3); }),
+        error_message<unroll::ValueError>([] { Vocabulary::from_json(3); }),
         "[Vocabulary] the JSON value must be an object with \"type\": \"characters\", a string \"characters\" and "
         "a boolean \"unknown\"");
 }

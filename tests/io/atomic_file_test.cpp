@@ -1,82 +1,50 @@
 // Files written whole or not at all: what stands under the name, what is left in the folder, what the errors say.
 #include <unroll/autograd/error.hpp>
 #include <unroll/io/atomic_file.hpp>
+#include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/temporary_folder.hpp>
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <csignal>
-#include <fstream>
-#include <iterator>
 #include <vector>
 
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 namespace {
 
 namespace fs = std::filesystem;
 
+using unroll::test::content_of;
+using unroll::test::holds_in_child;
+using unroll::test::put_content;
+
+template <class Action> std::string io_error(Action action) {
+    return unroll::test::error_message<unroll::IoError>(action);
+}
+
 class AtomicFile : public ::testing::Test {
 protected:
-    void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "unroll-atomic-XXXXXX").string();
-        folder_ = ::mkdtemp(pattern.data());
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
-    static std::string content(const fs::path& path) {
-        std::ifstream in(path, std::ios::binary);
-        return {std::istreambuf_iterator<char>(in), {}};
-    }
-    static void put(const fs::path& path, std::string_view text) { std::ofstream(path, std::ios::binary) << text; }
-    std::size_t entries() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), {})); }
-
-    template <class Action> static std::string io_error(Action action) {
-        try {
-            action();
-        } catch (const unroll::IoError& error) {
-            return error.what();
-        }
-        return "no IoError";
-    }
-
-    fs::path folder_;
+    unroll::test::TemporaryFolder folder_;
 };
-
-// Runs `body` in a process of its own, where limits, mounts and identities can be changed; true if it returned true.
-template <class Body> bool holds_in_child(Body body) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-        bool ok = false;
-        try {
-            ok = body();
-        } catch (...) {
-        }
-        ::_exit(ok ? 0 : 1);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
 TEST_F(AtomicFile, WritesTextBytesAndPieces) {
     unroll::write_file_atomically(folder_ / "text", std::string_view("to be\n"));
-    EXPECT_EQ(content(folder_ / "text"), "to be\n");
+    EXPECT_EQ(content_of(folder_ / "text"), "to be\n");
     const std::vector<std::byte> bytes{std::byte{0}, std::byte{255}, std::byte{10}};
     unroll::write_file_atomically(folder_ / "bytes", bytes);
-    EXPECT_EQ(content(folder_ / "bytes"), std::string("\0\xff\n", 3));
+    EXPECT_EQ(content_of(folder_ / "bytes"), std::string("\0\xff\n", 3));
     unroll::write_file_atomically(folder_ / "pieces", [](unroll::AtomicFile& file) {
         for (int i = 0; i < 3; ++i) file.write("piece ");
         file.write(std::string(100000, 'x'));
         file.write("end");
     });
-    EXPECT_EQ(content(folder_ / "pieces"), "piece piece piece " + std::string(100000, 'x') + "end");
-    EXPECT_EQ(entries(), 3u);
+    EXPECT_EQ(content_of(folder_ / "pieces"), "piece piece piece " + std::string(100000, 'x') + "end");
+    EXPECT_EQ(folder_.entries(), 3u);
 }
 
 TEST_F(AtomicFile, WritesAnEmptyFile) {
@@ -86,36 +54,36 @@ TEST_F(AtomicFile, WritesAnEmptyFile) {
 }
 
 TEST_F(AtomicFile, AppearsOnlyAtCommit) {
-    put(folder_ / "f", "old");
+    put_content(folder_ / "f", "old");
     {
         unroll::AtomicFile file(folder_ / "f");
         file.write(std::string(200000, 'n'));
-        EXPECT_EQ(content(folder_ / "f"), "old");
+        EXPECT_EQ(content_of(folder_ / "f"), "old");
         file.commit();
     }
-    EXPECT_EQ(content(folder_ / "f").size(), 200000u);
-    EXPECT_EQ(entries(), 1u);
+    EXPECT_EQ(content_of(folder_ / "f").size(), 200000u);
+    EXPECT_EQ(folder_.entries(), 1u);
 }
 
 TEST_F(AtomicFile, AnExceptionLeavesTheOldFileAndNoTemporary) {
-    put(folder_ / "f", "old");
+    put_content(folder_ / "f", "old");
     const auto failing = [](unroll::AtomicFile& file) {
         file.write(std::string(300000, 'n'));
         throw std::runtime_error("interrupted");
     };
     EXPECT_THROW(unroll::write_file_atomically(folder_ / "f", failing), std::runtime_error);
-    EXPECT_EQ(content(folder_ / "f"), "old");
-    EXPECT_EQ(entries(), 1u);
+    EXPECT_EQ(content_of(folder_ / "f"), "old");
+    EXPECT_EQ(folder_.entries(), 1u);
 }
 
 TEST_F(AtomicFile, KeepsTheModeOfAReplacedFileAndFollowsLinks) {
     fs::create_directory(folder_ / "elsewhere");
-    put(folder_ / "elsewhere" / "real", "old");
+    put_content(folder_ / "elsewhere" / "real", "old");
     ::chmod((folder_ / "elsewhere" / "real").c_str(), 0640);
     fs::create_symlink("elsewhere/real", folder_ / "link");
     unroll::write_file_atomically(folder_ / "link", std::string_view("new"));
     EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
-    EXPECT_EQ(content(folder_ / "elsewhere" / "real"), "new");
+    EXPECT_EQ(content_of(folder_ / "elsewhere" / "real"), "new");
     EXPECT_EQ(fs::status(folder_ / "elsewhere" / "real").permissions(), fs::perms(0640));
 }
 
@@ -130,14 +98,14 @@ TEST_F(AtomicFile, NewFilesObeyTheUmask) {
 TEST_F(AtomicFile, ANameOfTheGreatestLengthWorks) {
     const fs::path path = folder_ / std::string(255, 'n');
     unroll::write_file_atomically(path, std::string_view("x"));
-    EXPECT_EQ(content(path), "x");
+    EXPECT_EQ(content_of(path), "x");
 }
 
 TEST_F(AtomicFile, ARelativeNameWithoutFolderWorks) {
     EXPECT_TRUE(holds_in_child([&] {
-        fs::current_path(folder_);
+        fs::current_path(folder_.path());
         unroll::write_file_atomically("plain", std::string_view("x"));
-        return content(folder_ / "plain") == "x";
+        return content_of(folder_ / "plain") == "x";
     }));
 }
 
@@ -149,8 +117,8 @@ TEST_F(AtomicFile, MissingFolderIsNamed) {
 }
 
 TEST_F(AtomicFile, AFolderOrADeviceIsNotReplaced) {
-    EXPECT_EQ(io_error([&] { unroll::write_file_atomically(folder_, std::string_view("x")); }),
-              "cannot write '" + folder_.string() + "': it is a folder");
+    EXPECT_EQ(io_error([&] { unroll::write_file_atomically(folder_.path(), std::string_view("x")); }),
+              "cannot write '" + folder_.path().string() + "': it is a folder");
     EXPECT_EQ(io_error([&] { unroll::write_file_atomically("/dev/null", std::string_view("x")); }),
               "cannot write '/dev/null': it is not a regular file");
     EXPECT_TRUE(fs::is_character_file("/dev/null"));
@@ -164,7 +132,7 @@ TEST_F(AtomicFile, ANameThatIsNoneIsRefused) {
 }
 
 TEST_F(AtomicFile, AFileInPlaceOfTheFolderIsNamed) {
-    put(folder_ / "file", "x");
+    put_content(folder_ / "file", "x");
     const fs::path path = folder_ / "file" / "f";
     EXPECT_EQ(io_error([&] { unroll::write_file_atomically(path, std::string_view("x")); }),
               "cannot write '" + path.string() + "': Not a directory");
@@ -179,25 +147,25 @@ TEST_F(AtomicFile, ACircleOfLinksIsRefused) {
 
 // Root may write everywhere, so that the test gives up that right first.
 TEST_F(AtomicFile, UnwritableFolderAndReadOnlyFileAreNamed) {
-    put(folder_ / "kept", "old");
+    put_content(folder_ / "kept", "old");
     ::chmod((folder_ / "kept").c_str(), 0444);
-    ::chmod(folder_.c_str(), 0555);
+    ::chmod(folder_.path().c_str(), 0555);
     EXPECT_TRUE(holds_in_child([&] {
         if (::geteuid() == 0 && ::setuid(65534) != 0) return false;
         const fs::path path = folder_ / "f";
         const std::string folder_error = io_error([&] { unroll::write_file_atomically(path, std::string_view("x")); });
         const std::string file_error = io_error([&] { unroll::check_writable(folder_ / "kept"); });
         return folder_error == "cannot write '" + path.string() + "': cannot create a file in the folder '" +
-                                   folder_.string() + "': Permission denied" &&
+                                   folder_.path().string() + "': Permission denied" &&
                file_error == "cannot write '" + (folder_ / "kept").string() + "': Permission denied";
     }));
-    ::chmod(folder_.c_str(), 0755);
-    EXPECT_EQ(content(folder_ / "kept"), "old");
-    EXPECT_EQ(entries(), 1u);
+    ::chmod(folder_.path().c_str(), 0755);
+    EXPECT_EQ(content_of(folder_ / "kept"), "old");
+    EXPECT_EQ(folder_.entries(), 1u);
 }
 
 TEST_F(AtomicFile, AWriteThatFailsHalfWayLeavesTheOldFile) {
-    put(folder_ / "f", "old");
+    put_content(folder_ / "f", "old");
     EXPECT_TRUE(holds_in_child([&] {
         std::signal(SIGXFSZ, SIG_IGN);
         const rlimit limit{100000, 100000};  // bytes a file may have
@@ -206,38 +174,33 @@ TEST_F(AtomicFile, AWriteThatFailsHalfWayLeavesTheOldFile) {
             io_error([&] { unroll::write_file_atomically(folder_ / "f", std::string(500000, 'n')); });
         return error == "cannot write '" + (folder_ / "f").string() + "': File too large";
     }));
-    EXPECT_EQ(content(folder_ / "f"), "old");
-    EXPECT_EQ(entries(), 1u);
+    EXPECT_EQ(content_of(folder_ / "f"), "old");
+    EXPECT_EQ(folder_.entries(), 1u);
 }
 
 TEST_F(AtomicFile, AFullDiskIsSaidAndLeavesTheOldFile) {
-    constexpr int kNoRight = 2;
-    const pid_t child = ::fork();
-    if (child == 0) {
-        // A disk of 64 KiB that only this process sees.
-        if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-            ::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=64k") != 0)
-            ::_exit(kNoRight);
+    // A disk of 64 KiB that only the child sees.
+    const auto mount_disk = [&] {
+        return ::unshare(CLONE_NEWNS) == 0 && ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+               ::mount("tmpfs", folder_.path().c_str(), "tmpfs", 0, "size=64k") == 0;
+    };
+    if (!holds_in_child(mount_disk)) GTEST_SKIP() << "this user may not mount a file system";
+    EXPECT_TRUE(holds_in_child([&] {
         const fs::path path = folder_ / "f";
-        put(path, "old");
+        mount_disk();
+        put_content(path, "old");
         const std::string error = io_error([&] { unroll::write_file_atomically(path, std::string(500000, 'n')); });
-        const bool ok = error == "cannot write '" + path.string() + "': No space left on device" &&
-                        content(path) == "old" && entries() == 1;
-        ::_exit(ok ? 0 : 1);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    ASSERT_TRUE(WIFEXITED(status));
-    if (WEXITSTATUS(status) == kNoRight) GTEST_SKIP() << "this user may not mount a file system";
-    EXPECT_EQ(WEXITSTATUS(status), 0);
+        return error == "cannot write '" + path.string() + "': No space left on device" && content_of(path) == "old" &&
+               folder_.entries() == 1;
+    }));
 }
 
 TEST_F(AtomicFile, CheckWritableChangesNothing) {
-    put(folder_ / "f", "old");
+    put_content(folder_ / "f", "old");
     unroll::check_writable(folder_ / "f");
     unroll::check_writable(folder_ / "new");
-    EXPECT_EQ(content(folder_ / "f"), "old");
-    EXPECT_EQ(entries(), 1u);
+    EXPECT_EQ(content_of(folder_ / "f"), "old");
+    EXPECT_EQ(folder_.entries(), 1u);
 }
 
 TEST_F(AtomicFile, NothingFollowsACommit) {
