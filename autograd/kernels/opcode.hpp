@@ -34,7 +34,7 @@ enum class Opcode : std::uint8_t {
     cos,               // a in radians
     tanh,              // hyperbolic tangent
     sigmoid,           // 1 / (1 + e^-a)
-    relu,              // a < 0 ? 0 : a
+    relu,              // a <= 0 ? 0 : a
     softplus,          // log(1 + e^a)
     erf,               // error function
     pow,               // a to the power b

@@ -1,0 +1,144 @@
+// Matrix-vector products, rank-one updates, column sums and transposition. Products of matrices with matrices belong to
+// oneDNN or the CBLAS; these are what is left when one side has a single row.
+#pragma once
+
+#include "vec.hpp"
+
+namespace unroll::detail::UNROLL_ISA_NAMESPACE {
+
+// y[0 .. Panels * kLanes) of gemv_n, kept in registers while the rows of W pass by.
+template <int Panels>
+UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta, float* y) {
+    F sum[Panels];
+    for (int p = 0; p < Panels; ++p) sum[p] = beta == 0.0f ? set(0.0f) : load(y + p * kLanes);
+    for (std::int64_t k = 0; k < K; ++k) {
+        const F xk = set(x[k]);
+        for (int p = 0; p < Panels; ++p) sum[p] = fma(xk, load(W + p * kLanes), sum[p]);
+        W += ldw;
+    }
+    for (int p = 0; p < Panels; ++p) store(y + p * kLanes, sum[p]);
+}
+
+static void gemv_n(std::int64_t K, std::int64_t N, const float* x, const float* W, std::int64_t ldw, float beta,
+                   float* y) {
+    std::int64_t n = 0;
+    for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8>(K, x, W + n, ldw, beta, y + n);
+    for (; n + 4 * kLanes <= N; n += 4 * kLanes) gemv_n_panel<4>(K, x, W + n, ldw, beta, y + n);
+    for (; n + kLanes <= N; n += kLanes) gemv_n_panel<1>(K, x, W + n, ldw, beta, y + n);
+    if (n < N) {
+        const int rest = static_cast<int>(N - n);
+        F sum = beta == 0.0f ? set(0.0f) : load_first(y + n, rest);
+        for (std::int64_t k = 0; k < K; ++k) sum = fma(set(x[k]), load_first(W + k * ldw + n, rest), sum);
+        store_first(y + n, sum, rest);
+    }
+}
+
+// Rows of W times g, several at once, so that a vector of g is loaded once for all of them.
+template <int Rows>
+UNROLL_INLINE void gemv_t_rows(std::int64_t N, const float* g, const float* W, std::int64_t ldw, float beta, float* y) {
+    F sum[Rows];
+    for (int r = 0; r < Rows; ++r) sum[r] = set(0.0f);
+    std::int64_t n = 0;
+    for (; n + kLanes <= N; n += kLanes) {
+        const F gn = load(g + n);
+        for (int r = 0; r < Rows; ++r) sum[r] = fma(gn, load(W + r * ldw + n), sum[r]);
+    }
+    if (n < N) {
+        const int rest = static_cast<int>(N - n);
+        const F gn = load_first(g + n, rest);
+        for (int r = 0; r < Rows; ++r) sum[r] = fma(gn, load_first(W + r * ldw + n, rest), sum[r]);
+    }
+    for (int r = 0; r < Rows; ++r) {
+        const float s = sum_lanes(sum[r]);
+        y[r] = beta == 0.0f ? s : y[r] + s;
+    }
+}
+
+static void gemv_t(std::int64_t K, std::int64_t N, const float* g, const float* W, std::int64_t ldw, float beta,
+                   float* y) {
+    std::int64_t k = 0;
+    for (; k + 8 <= K; k += 8) gemv_t_rows<8>(N, g, W + k * ldw, ldw, beta, y + k);
+    for (; k < K; ++k) gemv_t_rows<1>(N, g, W + k * ldw, ldw, beta, y + k);
+}
+
+static void axpy(float a, const float* x, float* y, std::int64_t n) {
+    const F factor = set(a);
+    std::int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(y + i, fma(factor, load(x + i), load(y + i)));
+    if (i < n) {
+        const int rest = static_cast<int>(n - i);
+        store_first(y + i, fma(factor, load_first(x + i, rest), load_first(y + i, rest)), rest);
+    }
+}
+
+static void ger(std::int64_t K, std::int64_t N, const float* x, const float* g, float* C, std::int64_t ldc) {
+    for (std::int64_t k = 0; k < K; ++k) axpy(x[k], g, C + k * ldc, N);
+}
+
+// Rows are summed in groups of 64 and the groups then added up: the error grows with the number of groups and not with
+// that of rows, and the order depends on M alone.
+template <int Panels, class Load, class Store>
+UNROLL_INLINE void column_sum_panel(std::int64_t M, const float* A, std::int64_t lda, float beta, float* y,
+                                    Load load_lanes, Store store_lanes) {
+    F total[Panels];
+    for (int p = 0; p < Panels; ++p) total[p] = set(0.0f);
+    for (std::int64_t m = 0; m < M;) {
+        const std::int64_t end = M - m < 64 ? M : m + 64;
+        F group[Panels];
+        for (int p = 0; p < Panels; ++p) group[p] = set(0.0f);
+        for (; m < end; ++m) {
+            for (int p = 0; p < Panels; ++p) group[p] = group[p] + load_lanes(A + p * kLanes);
+            A += lda;
+        }
+        for (int p = 0; p < Panels; ++p) total[p] = total[p] + group[p];
+    }
+    for (int p = 0; p < Panels; ++p) {
+        store_lanes(y + p * kLanes, beta == 0.0f ? total[p] : load_lanes(y + p * kLanes) + total[p]);
+    }
+}
+
+static void column_sum(std::int64_t M, std::int64_t N, const float* A, std::int64_t lda, float beta, float* y) {
+    const auto whole = [](const float* p) __attribute__((always_inline)) { return load(p); };
+    const auto put = [](float* p, F x) __attribute__((always_inline)) { store(p, x); };
+    std::int64_t n = 0;
+    for (; n + 8 * kLanes <= N; n += 8 * kLanes) column_sum_panel<8>(M, A + n, lda, beta, y + n, whole, put);
+    for (; n + kLanes <= N; n += kLanes) column_sum_panel<1>(M, A + n, lda, beta, y + n, whole, put);
+    if (n < N) {
+        const int rest = static_cast<int>(N - n);
+        column_sum_panel<1>(
+            M, A + n, lda, beta, y + n,
+            [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); },
+            [rest](float* p, F x) __attribute__((always_inline)) { store_first(p, x, rest); });
+    }
+}
+
+// 4 x 4 elements; four floats are a vector on every processor this is for.
+UNROLL_INLINE void transpose_4x4(const float* A, std::int64_t lda, float* B, std::int64_t ldb) {
+    typedef float F4 __attribute__((vector_size(16)));
+    F4 a[4];
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(&a[i], A + i * lda, sizeof(F4));
+    const F4 low01 = __builtin_shufflevector(a[0], a[1], 0, 4, 1, 5);
+    const F4 high01 = __builtin_shufflevector(a[0], a[1], 2, 6, 3, 7);
+    const F4 low23 = __builtin_shufflevector(a[2], a[3], 0, 4, 1, 5);
+    const F4 high23 = __builtin_shufflevector(a[2], a[3], 2, 6, 3, 7);
+    const F4 b[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                     __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                     __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(B + i * ldb, &b[i], sizeof(F4));
+}
+
+static void transpose(std::int64_t K, std::int64_t N, const float* A, std::int64_t lda, float* B, std::int64_t ldb) {
+    // Blocks of 16 x 16: a whole cache line is read and written on either side before the next one.
+    const std::int64_t whole_k = K & ~std::int64_t(3), whole_n = N & ~std::int64_t(3);
+    for (std::int64_t k0 = 0; k0 < whole_k; k0 += 16) {
+        const std::int64_t k1 = k0 + 16 < whole_k ? k0 + 16 : whole_k;
+        for (std::int64_t n = 0; n < whole_n; n += 4) {
+            for (std::int64_t k = k0; k < k1; k += 4) transpose_4x4(A + k * lda + n, lda, B + n * ldb + k, ldb);
+        }
+    }
+    for (std::int64_t k = 0; k < K; ++k) {
+        for (std::int64_t n = k < whole_k ? whole_n : 0; n < N; ++n) B[n * ldb + k] = A[k * lda + n];
+    }
+}
+
+}  // namespace unroll::detail::UNROLL_ISA_NAMESPACE

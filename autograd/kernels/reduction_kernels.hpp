@@ -1,0 +1,105 @@
+// Sums, norms and searches over contiguous floats, and the simplest updates of them.
+// Sums run over blocks of fixed size, each in vectors, the blocks in double: accurate for millions of elements, and the
+// order depends on the length alone.
+#pragma once
+
+#include "vec.hpp"
+
+namespace unroll::detail::UNROLL_ISA_NAMESPACE {
+
+inline constexpr std::int64_t kSumBlock = 1024;
+
+// The sum over one block of at most kSumBlock elements of f(i, load_lanes), a vector for each i in steps of kLanes.
+template <class Function>
+UNROLL_INLINE float sum_block(std::int64_t n, Function f) {
+    const auto whole = [](const float* p) __attribute__((always_inline)) { return load(p); };
+    F sum[4] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
+    std::int64_t i = 0;
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+        for (int u = 0; u < 4; ++u) sum[u] = sum[u] + f(i + u * kLanes, whole);
+    }
+    for (; i + kLanes <= n; i += kLanes) sum[0] = sum[0] + f(i, whole);
+    if (i < n) {
+        const int rest = static_cast<int>(n - i);
+        sum[1] = sum[1] + f(i, [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); });
+    }
+    return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+template <class Function>
+UNROLL_INLINE double sum_over(std::int64_t n, Function f) {
+    double total = 0.0;
+    for (std::int64_t begin = 0; begin < n; begin += kSumBlock) {
+        total += static_cast<double>(sum_block(
+            n - begin < kSumBlock ? n - begin : kSumBlock,
+            [&](std::int64_t i, auto load_lanes) __attribute__((always_inline)) { return f(begin + i, load_lanes); }));
+    }
+    return total;
+}
+
+static float sum(const float* x, std::int64_t n) {
+    return static_cast<float>(sum_over(
+        n, [x](std::int64_t i, auto load_lanes) __attribute__((always_inline)) { return load_lanes(x + i); }));
+}
+
+static float dot(const float* x, const float* y, std::int64_t n) {
+    return static_cast<float>(sum_over(n, [x, y](std::int64_t i, auto load_lanes) __attribute__((always_inline)) {
+        return load_lanes(x + i) * load_lanes(y + i);
+    }));
+}
+
+// Squares are formed in double: neither large nor tiny gradients leave the range.
+static double sum_of_squares(const float* x, std::int64_t n) {
+    typedef double D __attribute__((vector_size(4 * kLanes)));
+    typedef float Half __attribute__((vector_size(2 * kLanes)));
+    constexpr int kHalf = kLanes / 2;
+    D sum[4] = {};
+    std::int64_t i = 0;
+    for (; i + 4 * kHalf <= n; i += 4 * kHalf) {
+        for (int u = 0; u < 4; ++u) {
+            Half h;
+            __builtin_memcpy(&h, x + i + u * kHalf, sizeof h);
+            const D d = __builtin_convertvector(h, D);
+            sum[u] += d * d;
+        }
+    }
+    const D all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    double total = 0.0;
+    for (int u = 0; u < kHalf; ++u) total += all[u];
+    for (; i < n; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return total;
+}
+
+// Without their sign, floats order like integers, with NaN above infinity.
+static float max_abs(const float* x, std::int64_t n) {
+    const I mask = set_int(0x7fffffff);
+    I best = set_int(0);
+    std::int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) best = larger(best, bits_of(load(x + i)) & mask);
+    if (i < n) best = larger(best, bits_of(load_first(x + i, static_cast<int>(n - i))) & mask);
+    std::int32_t largest = 0;
+    for (int u = 0; u < kLanes; ++u) largest = best[u] > largest ? best[u] : largest;
+    return __builtin_bit_cast(float, largest);
+}
+
+static std::int64_t first_nonfinite(const float* x, std::int64_t n) {
+    for (std::int64_t begin = 0; begin < n; begin += kSumBlock) {
+        const std::int64_t size = n - begin < kSumBlock ? n - begin : kSumBlock;
+        const float largest = max_abs(x + begin, size);
+        if (largest < __builtin_inff()) continue;
+        for (std::int64_t i = begin; i < begin + size; ++i) {
+            if (!(x[i] - x[i] == 0.0f)) return i;
+        }
+    }
+    return -1;
+}
+
+static void scale(float a, float* x, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) x[i] *= a;
+}
+
+static void add(const float* __restrict x, float* __restrict y, std::int64_t n) {
+    for (std::int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+}  // namespace unroll::detail::UNROLL_ISA_NAMESPACE
