@@ -1,0 +1,195 @@
+// Products and sums over raw arrays.
+#include <unroll/autograd/linalg.hpp>
+
+#include <cblas.h>
+#if UNROLL_WITH_ONEDNN
+#include <dnnl.h>
+#endif
+#include <dlfcn.h>
+
+#include <algorithm>
+
+namespace unroll::detail {
+namespace {
+
+// OpenMP's and OpenBLAS' thread settings, if they are in the process at all. OpenMP's is the calling thread's own.
+struct Threads {
+    int (*omp_get)() = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+    void (*omp_set)(int) = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+    int (*blas_get)() = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "openblas_get_num_threads"));
+    void (*blas_set)(int) = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads"));
+};
+
+const Threads& threads() {
+    static const Threads found;
+    return found;
+}
+
+/// Makes library products of this thread run on it alone, and leaves the user's setting as it was.
+class OneThread {
+public:
+    OneThread() {
+        const Threads& t = threads();
+        if (t.omp_get && t.omp_set && (before_ = t.omp_get()) != 1) t.omp_set(1);
+        else before_ = 1;
+    }
+    OneThread(const OneThread&) = delete;
+    OneThread& operator=(const OneThread&) = delete;
+    ~OneThread() {
+        if (before_ != 1) threads().omp_set(before_);
+    }
+
+private:
+    int before_ = 1;
+};
+
+/// OpenBLAS built on plain threads has one setting for the whole process: one thread, set at the first product.
+void use_one_blas_thread() {
+    static const bool done = [] {
+        if (threads().blas_set) threads().blas_set(1);
+        return true;
+    }();
+    (void)done;
+}
+
+#if UNROLL_WITH_ONEDNN
+void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
+                  bool accumulate, float* c, Index ldc) {
+    const OneThread one;
+    const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb,
+                                            accumulate ? 1.0f : 0.0f, c, ldc);
+    UNROLL_ASSERT(status == dnnl_success);
+}
+#else
+void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
+                  bool accumulate, float* c, Index ldc) {
+    const OneThread one;
+    use_one_blas_thread();
+    cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(m),
+                static_cast<int>(n), static_cast<int>(k), 1.0f, a, static_cast<int>(lda), b, static_cast<int>(ldb),
+                accumulate ? 1.0f : 0.0f, c, static_cast<int>(ldc));
+}
+#endif
+
+void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const double* a, Index lda, const double* b, Index ldb,
+                  bool accumulate, double* c, Index ldc) {
+    const OneThread one;
+    use_one_blas_thread();
+    cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(m),
+                static_cast<int>(n), static_cast<int>(k), 1.0, a, static_cast<int>(lda), b, static_cast<int>(ldb),
+                accumulate ? 1.0 : 0.0, c, static_cast<int>(ldc));
+}
+
+void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const Dual<double>* a, Index lda, const Dual<double>* b,
+                  Index ldb, bool accumulate, Dual<double>* c, Index ldc) {
+    for (Index i = 0; i < m; ++i)
+        for (Index j = 0; j < n; ++j) {
+            Dual<double> sum = accumulate ? c[i * ldc + j] : Dual<double>(0.0);
+            for (Index l = 0; l < k; ++l) sum += (ta ? a[l * lda + i] : a[i * lda + l]) * (tb ? b[j * ldb + l] : b[l * ldb + j]);
+            c[i * ldc + j] = sum;
+        }
+}
+
+}  // namespace
+
+template <class Real>
+void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb, bool accumulate,
+          Real* c, Index ldc) {
+    if (m == 0 || n == 0) return;
+    if (k == 0) {
+        if (!accumulate)
+            for (Index i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, Real(0));
+        return;
+    }
+    // Row lengths of matrices with a single row may be 0 or less than what the libraries accept.
+    library_gemm(ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n), accumulate, c, std::max(ldc, n));
+}
+
+template <class Real>
+void column_sums(const Real* a, Index rows, Index n, bool accumulate, Real* to) {
+    if (!accumulate) std::fill_n(to, n, Real(0));
+    for (Index r = 0; r < rows; ++r)
+        for (Index j = 0; j < n; ++j) to[j] += a[r * n + j];
+}
+
+template <class Real>
+void add_to(Real* y, const Real* x, Index n) {
+    for (Index i = 0; i < n; ++i) y[i] += x[i];
+}
+
+namespace {
+
+/// Calls visit(position in the small array, position in the large array) for every element of the large one, in order.
+template <class Visit>
+void walk(const Shape& small, const Shape& large, Visit visit) {
+    const std::size_t rank = large.rank();
+    Index stride[Shape::kMaxRank] = {};
+    Index step = 1;
+    for (std::size_t i = 1; i <= small.rank(); ++i) {
+        const std::size_t axis = rank - i;
+        const Index length = small[small.rank() - i];
+        stride[axis] = length == 1 ? 0 : step;
+        step *= length;
+    }
+    const Index total = large.size();
+    Index at[Shape::kMaxRank] = {};
+    Index position = 0;
+    for (Index i = 0; i < total; ++i) {
+        visit(position, i);
+        for (std::size_t axis = rank; axis-- > 0;) {
+            position += stride[axis];
+            if (++at[axis] < large[axis]) break;
+            position -= stride[axis] * large[axis];
+            at[axis] = 0;
+        }
+    }
+}
+
+/// Whether `small` is the last axes of `large` (a row vector, or the whole).
+bool is_suffix(const Shape& small, const Shape& large) {
+    if (small.rank() > large.rank()) return false;
+    for (std::size_t i = 1; i <= small.rank(); ++i)
+        if (small[small.rank() - i] != large[large.rank() - i]) return false;
+    return true;
+}
+
+}  // namespace
+
+template <class Real>
+void reduce_broadcast(const Real* from, const Shape& from_shape, bool accumulate, Real* to, const Shape& to_shape) {
+    const Index n = to_shape.size();
+    if (n > 0 && is_suffix(to_shape, from_shape)) {
+        column_sums(from, from_shape.size() / n, n, accumulate, to);
+        return;
+    }
+    if (!accumulate) std::fill_n(to, n, Real(0));
+    walk(to_shape, from_shape, [&](Index small, Index large) { to[small] += from[large]; });
+}
+
+template <class Real>
+void expand_broadcast(const Real* from, const Shape& from_shape, Real* to, const Shape& to_shape) {
+    walk(from_shape, to_shape, [&](Index small, Index large) { to[large] = from[small]; });
+}
+
+template <class Real>
+void transpose(const Real* a, Index m, Index n, Real* b) {
+    constexpr Index kTile = 16;
+    for (Index i0 = 0; i0 < m; i0 += kTile)
+        for (Index j0 = 0; j0 < n; j0 += kTile)
+            for (Index j = j0; j < std::min(n, j0 + kTile); ++j)
+                for (Index i = i0; i < std::min(m, i0 + kTile); ++i) b[j * m + i] = a[i * n + j];
+}
+
+#define UNROLL_INSTANTIATE(R)                                                                                          \
+    template void gemm(bool, bool, Index, Index, Index, const R*, Index, const R*, Index, bool, R*, Index);            \
+    template void column_sums(const R*, Index, Index, bool, R*);                                                       \
+    template void add_to(R*, const R*, Index);                                                                         \
+    template void reduce_broadcast(const R*, const Shape&, bool, R*, const Shape&);                                    \
+    template void expand_broadcast(const R*, const Shape&, R*, const Shape&);                                          \
+    template void transpose(const R*, Index, Index, R*);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
+
+}  // namespace unroll::detail

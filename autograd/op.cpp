@@ -1,0 +1,401 @@
+// What ops see: operands and outputs in forward, saved values and gradients in backward.
+#include <unroll/autograd/op.hpp>
+#include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/tape.hpp>
+
+#include <bit>
+
+namespace unroll {
+namespace detail {
+
+template <class Real>
+InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {
+    shapes_ = in.size() <= few_.size() ? few_.data() : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
+    for (std::size_t i = 0; i < in.size(); ++i) {
+        if (!in[i]) {
+            if (shapes_ != few_.data()) pool_free(shapes_);
+            fail_usage(op, "operand " + std::to_string(i) + " is an empty Var");
+        }
+        new (&shapes_[i]) Shape(in[i].internal()->shape);
+    }
+}
+
+template <class Real>
+InputShapes<Real>::~InputShapes() {
+    if (shapes_ != few_.data()) pool_free(shapes_);
+}
+
+template class InputShapes<float>;
+template class InputShapes<double>;
+template class InputShapes<Dual<double>>;
+
+}  // namespace detail
+
+// ---- Forward ----
+
+template <class Real>
+Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in, std::span<Var<Real>> out, const Shapes& shapes)
+    : info_(info), in_(in), out_(out), shapes_(shapes), tape_(Tape<Real>::current()) {
+    if (!tape_) return;
+    bool any = false;
+    for (const Var<Real>& v : in_) any = tape_->needs(*v.internal()) || any;
+    if (any && tape_->state_ != Tape<Real>::State::recording)
+        detail::fail_usage(info.name, "this tape has been differentiated already; begin a new Tape for new values");
+    if (!any) tape_ = nullptr;
+}
+
+template <class Real>
+bool Forward<Real>::needs(Index i) const noexcept {
+    return tape_ && tape_->needs(*in_[static_cast<std::size_t>(i)].internal());
+}
+
+template <class Real>
+detail::Value<Real>* Forward<Real>::new_output(Index k) {
+    auto* value = detail::Value<Real>::make();
+    value->shape = shapes_.out(k);
+    out_[static_cast<std::size_t>(k)] = Var<Real>::from(detail::ValueRef<Real>::adopt(value));
+    return value;
+}
+
+template <class Real>
+Real* Forward<Real>::out(Index k) {
+    if (auto* made = out_[static_cast<std::size_t>(k)].internal()) return made->data;
+    detail::Value<Real>* value = new_output(k);
+    const std::size_t bytes = static_cast<std::size_t>(value->shape.size()) * sizeof(Real);
+    void* data = nullptr;
+    if (tape_)
+        if (detail::SlabScope* slabs = detail::SlabScope::current()) value->block = slabs->allocate(bytes, &data);
+    if (!value->block) {
+        value->block = detail::BlockRef::adopt(detail::Block::make(bytes));
+        data = value->block->template as<void>();
+    }
+    value->data = static_cast<Real*>(data);
+    value->exclusive = true;
+    return value->data;
+}
+
+template <class Real>
+Real* Forward<Real>::save(const Shape& shape) {
+    UNROLL_ASSERT(saved_count_ < saved_.size());
+    auto value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
+    value->shape = shape;
+    const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(Real);
+    void* data = nullptr;
+    if (tape_)
+        if (detail::SlabScope* slabs = detail::SlabScope::current()) value->block = slabs->allocate(bytes, &data);
+    if (!value->block) {
+        value->block = detail::BlockRef::adopt(detail::Block::make(bytes));
+        data = value->block->template as<void>();
+    }
+    value->data = static_cast<Real*>(data);
+    saved_[saved_count_++] = value;
+    return value->data;
+}
+
+template <class Real>
+void Forward<Real>::share(Index k, Index i, Index offset) {
+    detail::Value<Real>& from = input(i);
+    from.exclusive = false;
+    detail::Value<Real>* value = new_output(k);
+    value->block = from.block;
+    value->data = from.data + offset;
+    value->zero = from.zero;
+}
+
+template <class Real>
+bool Forward<Real>::last_handle(Index i) const noexcept {
+    const detail::ValueRef<Real>& ref = const_cast<Var<Real>&>(in_[static_cast<std::size_t>(i)]).reference();
+    return ref.unique() && ref->exclusive && !ref->parameter && ref->block &&
+           (ref->block->slab || ref->block->references.load(std::memory_order_acquire) == 1);
+}
+
+template <class Real>
+bool Forward<Real>::take(Index k, Index i) {
+    if (!last_handle(i)) return false;
+    detail::Value<Real>& from = input(i);
+    detail::Value<Real>* value = new_output(k);
+    value->block = from.block;
+    value->data = from.data;
+    value->exclusive = true;
+    return true;
+}
+
+template <class Real>
+void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bool exclusive) {
+    detail::Value<Real>* value = new_output(k);
+    value->block = block;
+    value->data = data;
+    value->exclusive = exclusive;
+}
+
+template <class Real>
+void Forward<Real>::commit(void* op) {
+    for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
+    if (!tape_) return;
+    using detail::SlotFlag;
+    const auto saved = static_cast<std::uint32_t>(std::popcount(saved_in_) + std::popcount(saved_out_) +
+                                                  static_cast<int>(saved_count_));
+    detail::Node* node = tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()),
+                                         static_cast<std::uint32_t>(out_.size()), saved);
+    node->saved_in = saved_in_;
+    node->saved_out = saved_out_;
+    for (std::size_t i = 0; i < in_.size(); ++i) node->input_slots()[i] = tape_->slot_for(*in_[i].internal());
+    for (std::size_t k = 0; k < out_.size(); ++k) {
+        detail::Value<Real>& value = *out_[k].internal();
+        const Index number = tape_->new_slot(value.shape, 0);
+        if (k == 0) node->first_output = number;
+        value.tape = tape_->id_;
+        value.slot = number;
+        if (value.block && value.block->slab) {
+            const Index slice = detail::Slab::slice_at(*value.block, value.data,
+                                                       static_cast<std::size_t>(value.shape.size()) * sizeof(Real));
+            if (slice >= 0) {
+                detail::Slot<Real>& slot = tape_->slot(number);
+                slot.slab = detail::SlabRef::share(value.block->slab);
+                slot.slice = static_cast<std::int32_t>(slice);
+            }
+        }
+    }
+    void** to = node->saved_values();
+    for (std::uint64_t bits = saved_in_; bits; bits &= bits - 1)
+        *to++ = detail::ValueRef<Real>(in_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
+    for (std::uint64_t bits = saved_out_; bits; bits &= bits - 1)
+        *to++ = detail::ValueRef<Real>(out_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
+    for (std::size_t j = 0; j < saved_count_; ++j) *to++ = saved_[j].leak();
+    info_.relocate(node->op(), op);
+    if (tape_->options_.check_finite)
+        for (const Var<Real>& v : out_)
+            for (Index i = 0; i < v.size(); ++i)
+                if (!detail::finite(v.data()[i])) tape_->fail_non_finite(*node, "forward made a value that is not finite");
+}
+
+// ---- Backward ----
+
+namespace {
+
+template <class Real>
+detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before) {
+    UNROLL_ASSERT(number < 64 && (mask >> number & 1));
+    const int place = before + std::popcount(mask & ((std::uint64_t{1} << number) - 1));
+    return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
+}
+
+}  // namespace
+
+template <class Real>
+Index Backward<Real>::inputs() const noexcept {
+    return node_.inputs;
+}
+
+template <class Real>
+Index Backward<Real>::outputs() const noexcept {
+    return node_.outputs;
+}
+
+template <class Real>
+View<Real> Backward<Real>::in(Index i) const {
+    const auto* v = saved_value<Real>(node_, node_.saved_in, i, 0);
+    return {v->data, v->shape.size()};
+}
+
+template <class Real>
+View<Real> Backward<Real>::out(Index k) const {
+    const auto* v = saved_value<Real>(node_, node_.saved_out, k, std::popcount(node_.saved_in));
+    return {v->data, v->shape.size()};
+}
+
+template <class Real>
+View<Real> Backward<Real>::saved(Index j) const {
+    const Operand<Real> operand = saved_operand(j);
+    const auto first = std::popcount(node_.saved_in) + std::popcount(node_.saved_out);
+    const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
+    return {operand.data, v->shape.size()};
+}
+
+template <class Real>
+const Shape& Backward<Real>::in_shape(Index i) const {
+    const Index slot = node_.input_slots()[i];
+    if (slot >= 0) return tape_.slot(slot).shape;
+    return saved_value<Real>(node_, node_.saved_in, i, 0)->shape;
+}
+
+template <class Real>
+const Shape& Backward<Real>::out_shape(Index k) const {
+    return tape_.slot(node_.first_output + k).shape;
+}
+
+template <class Real>
+bool Backward<Real>::needs(Index i) const noexcept {
+    const Index slot = node_.input_slots()[i];
+    return slot >= 0 && tape_.slots_.contains(slot) && !(tape_.slot(slot).flags & detail::kGone);
+}
+
+template <class Real>
+View<Real> Backward<Real>::gout(Index k) const {
+    const detail::Slot<Real>& slot = tape_.slot(node_.first_output + k);
+    if (!(slot.flags & detail::kDense)) return {};
+    return {slot.grad, slot.shape.size()};
+}
+
+template <class Real>
+Accumulator<Real> Backward<Real>::grad(Index i) {
+    return tape_.accumulate(node_.input_slots()[i]);
+}
+
+template <class Real>
+void Backward<Real>::add_reduced(Index i, const Real* gradient, const Shape& shape) {
+    if (needs(i)) tape_.reduce_to_slot(node_.input_slots()[i], gradient, shape);
+}
+
+template <class Real>
+void Backward<Real>::pass(Index i, Index k) {
+    if (!needs(i) || !gout(k)) return;
+    if (in_shape(i).size() != out_shape(k).size()) {
+        tape_.reduce_to_slot(node_.input_slots()[i], gout(k).data, out_shape(k));
+        return;
+    }
+    pass_slice(i, k, 0);
+}
+
+template <class Real>
+void Backward<Real>::pass_slice(Index i, Index k, Index offset) {
+    if (!needs(i) || !gout(k)) return;
+    Index number = node_.input_slots()[i];
+    Tape<Real>* tape = &tape_;
+    while (tape->slot(number).captured >= 0) {
+        number = tape->slot(number).captured;
+        tape = tape->parent_;
+    }
+    detail::Slot<Real>& to = tape->slot(number);
+    detail::Slot<Real>& from = tape_.slot(node_.first_output + k);
+    if ((to.flags & detail::kDense) || (from.flags & detail::kStolen)) {
+        tape_.add_to_slot(node_.input_slots()[i], from.grad + offset);
+        return;
+    }
+    // The gradient of the output dies with this node, so the input takes its memory over; a second taker copies. Where it
+    // is kept or waits in a product, the taker copies before it adds.
+    to.grad = from.grad + offset;
+    to.block = from.block;
+    to.flags |= detail::kDense;
+    if (from.flags & (detail::kReadOnly | detail::kWatched)) to.flags |= detail::kReadOnly;
+    if (from.shape.size() == to.shape.size()) from.flags |= detail::kStolen;
+}
+
+template <class Real>
+void Backward<Real>::pass_joined() {
+    if (!needs(0)) return;
+    const Index number = node_.input_slots()[0];
+    const Index count = node_.outputs, part = out_shape(0).size();
+    detail::Slot<Real>& to = tape_.slot(number);
+    detail::Slot<Real>& first = tape_.slot(node_.first_output);
+    bool joined = to.captured < 0 && !(to.flags & detail::kDense) && !to.parameter && first.block;
+    bool read_only = false;
+    for (Index k = 0; joined && k < count; ++k) {
+        const detail::Slot<Real>& s = tape_.slot(node_.first_output + k);
+        joined = (s.flags & detail::kDense) && s.block.get() == first.block.get() && s.grad == first.grad + k * part &&
+                 !(s.flags & detail::kWatched);
+        read_only = read_only || (s.flags & detail::kReadOnly);
+    }
+    if (joined) {
+        to.grad = first.grad;
+        to.block = first.block;
+        to.flags |= detail::kDense | (read_only ? detail::kReadOnly : 0u);
+        return;
+    }
+    const Accumulator<Real> acc = tape_.accumulate(number);
+    for (Index k = 0; k < count; ++k) {
+        const View<Real> g = gout(k);
+        Real* at = acc.data + k * part;
+        if (g && acc.adding)
+            for (Index i = 0; i < part; ++i) at[i] += g[i];
+        else if (g)
+            std::copy_n(g.data, part, at);
+        else if (!acc.adding)
+            std::fill_n(at, part, Real(0));
+    }
+}
+
+template <class Real>
+void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n) {
+    if (!needs(i) || rows == 0) return;
+    Index number = node_.input_slots()[i];
+    Tape<Real>* tape = &tape_;
+    while (tape->slot(number).captured >= 0) {
+        number = tape->slot(number).captured;
+        tape = tape->parent_;
+    }
+    constexpr std::int32_t kMostRows = 4096;
+    if (tape->slot(number).pending_rows + rows > kMostRows && tape->slot(number).pending_rows > 0) tape->settle(number);
+    const auto added = static_cast<std::int32_t>(tape->pending_.add());
+    detail::Pending<Real>& p = tape->pending_[added];
+    detail::Slot<Real>& slot = tape->slot(number);
+    p.a_block = detail::BlockRef::share(a.block);
+    p.b_block = detail::BlockRef::share(b.block);
+    p.a = a.data;
+    p.b = b.data;
+    p.rows = rows;
+    p.m = m;
+    p.n = n;
+    p.older = slot.pending;
+    slot.pending = added;
+    slot.pending_rows += static_cast<std::int32_t>(rows);
+}
+
+template <class Real>
+void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count,
+                              Index width) {
+    if (!needs(i) || count == 0) return;
+    Index number = node_.input_slots()[i];
+    Tape<Real>* tape = &tape_;
+    while (tape->slot(number).captured >= 0) {
+        number = tape->slot(number).captured;
+        tape = tape->parent_;
+    }
+    const auto added = static_cast<std::int32_t>(tape->pending_.add());
+    detail::Pending<Real>& p = tape->pending_[added];
+    detail::Slot<Real>& slot = tape->slot(number);
+    p.a_block = detail::BlockRef::share(keep);
+    p.b_block = detail::BlockRef::share(rows.block);
+    p.indices = indices;
+    p.b = rows.data;
+    p.rows = count;
+    p.n = width;
+    p.older = slot.pending;
+    slot.pending = added;
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::in_operand(Index i) const {
+    const auto* v = saved_value<Real>(node_, node_.saved_in, i, 0);
+    return {v->data, v->block.get()};
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::out_operand(Index k) const {
+    const auto* v = saved_value<Real>(node_, node_.saved_out, k, std::popcount(node_.saved_in));
+    return {v->data, v->block.get()};
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::saved_operand(Index j) const {
+    const auto first = std::popcount(node_.saved_in) + std::popcount(node_.saved_out);
+    UNROLL_ASSERT(first + j < static_cast<Index>(node_.saved));
+    const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
+    return {v->data, v->block.get()};
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::gout_operand(Index k) {
+    detail::Slot<Real>& slot = tape_.slot(node_.first_output + k);
+    slot.flags |= detail::kReadOnly;
+    return {slot.grad, slot.block.get()};
+}
+
+template class Forward<float>;
+template class Forward<double>;
+template class Forward<Dual<double>>;
+template class Backward<float>;
+template class Backward<double>;
+template class Backward<Dual<double>>;
+
+}  // namespace unroll

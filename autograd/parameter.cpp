@@ -1,0 +1,330 @@
+// Parameters: the blocks of a store, what its gradients hold, names and scopes.
+#include <unroll/autograd/parameter.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace unroll {
+namespace {
+
+constexpr Index kAlign = 64;
+
+/// The nearest names by the number of shared leading characters, for messages.
+template <class Map>
+std::string some_names(const Map& names, std::string_view wanted) {
+    std::vector<std::pair<std::size_t, std::string>> ranked;
+    for (const auto& [name, entry] : names) {
+        const std::size_t shared = static_cast<std::size_t>(
+            std::mismatch(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(std::min(name.size(), wanted.size())),
+                          wanted.begin()).first - name.begin());
+        ranked.emplace_back(shared, name);
+    }
+    std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::string list;
+    for (std::size_t i = 0; i < ranked.size() && i < 4; ++i) list += (i ? ", " : "") + ranked[i].second;
+    return list.empty() ? "the store is empty" : "there are " + list + (ranked.size() > 4 ? ", …" : "");
+}
+
+}  // namespace
+
+// ---- Gradients ----
+
+template <class Real>
+void Gradients<Real>::fit() {
+    if (size_ == store_->block_size() && parts_.size() == store_->entries().size()) return;
+    // Layers were added: the old gradients move to the front of a larger block.
+    const auto bytes = static_cast<std::size_t>(store_->block_size()) * sizeof(Real);
+    detail::BlockRef block = detail::BlockRef::adopt(detail::Block::make(bytes));
+    std::fill_n(block->template as<Real>(), store_->block_size(), Real(0));
+    if (block_) std::copy_n(block_->template as<Real>(), size_, block->template as<Real>());
+    block_ = std::move(block);
+    size_ = store_->block_size();
+    while (parts_.size() < store_->entries().size()) parts_.push_back(std::make_unique<Part>());
+}
+
+template <class Real>
+void Gradients<Real>::zero() noexcept {
+    for (std::size_t i = 0; i < parts_.size(); ++i) {
+        Part& part = *parts_[i];
+        if (part.state == State::dense) part.state = State::stale;
+        if (part.state == State::rows) {
+            const Entry& entry = *store_->entries()[i];
+            const Index width = entry.shape.size() / std::max<Index>(entry.shape[0], 1);
+            for (const Index row : part.rows) {
+                std::fill_n(at(entry) + row * width, width, Real(0));
+                part.marks[static_cast<std::size_t>(row)] = 0;
+            }
+            part.rows.clear();
+            part.state = State::zero;
+        }
+    }
+}
+
+template <class Real>
+bool Gradients<Real>::has(const Entry& entry) const noexcept {
+    const State s = state(entry);
+    return s == State::dense || s == State::rows;
+}
+
+template <class Real>
+typename Gradients<Real>::State Gradients<Real>::state(const Entry& entry) const noexcept {
+    return entry.number < parts_.size() ? parts_[entry.number]->state : State::zero;
+}
+
+template <class Real>
+const detail::PoolVector<Index>& Gradients<Real>::touched_rows(const Entry& entry) const noexcept {
+    return parts_[entry.number]->rows;
+}
+
+template <class Real>
+Real* Gradients<Real>::data(const Entry& entry) {
+    fit();
+    Part& part = *parts_[entry.number];
+    if (part.state == State::stale) {
+        std::fill_n(at(entry), entry.shape.size(), Real(0));
+        part.state = State::zero;
+    }
+    return at(entry);
+}
+
+template <class Real>
+Real* Gradients<Real>::place(const Entry& entry) {
+    fit();
+    Part& part = *parts_[entry.number];
+    if (has(entry)) return nullptr;
+    part.state = State::stale;  // what is written before arrived() does not count
+    return at(entry);
+}
+
+template <class Real>
+void Gradients<Real>::arrived(const Entry& entry) {
+    parts_[entry.number]->state = State::dense;
+}
+
+template <class Real>
+void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
+    fit();
+    Part& part = *parts_[entry.number];
+    const Index n = entry.shape.size();
+    Real* to = at(entry);
+    if (part.state == State::stale) {
+        std::copy_n(gradient, n, to);
+    } else {
+        for (Index i = 0; i < n; ++i) to[i] += gradient[i];
+    }
+    for (const Index row : part.rows) part.marks[static_cast<std::size_t>(row)] = 0;
+    part.rows.clear();
+    part.state = State::dense;
+}
+
+template <class Real>
+void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, const Real* rows, Index count, Index width) {
+    Real* to = data(entry);
+    Part& part = *parts_[entry.number];
+    const bool dense = part.state == State::dense;
+    if (!dense) {
+        part.state = State::rows;
+        if (part.marks.empty()) part.marks.resize(static_cast<std::size_t>(entry.shape[0]), 0);
+    }
+    for (Index r = 0; r < count; ++r) {
+        if (indices[r] < 0) continue;
+        Real* target = to + indices[r] * width;
+        const Real* row = rows + r * width;
+        for (Index i = 0; i < width; ++i) target[i] += row[i];
+        if (!dense && !part.marks[static_cast<std::size_t>(indices[r])]) {
+            part.marks[static_cast<std::size_t>(indices[r])] = 1;
+            part.rows.push_back(indices[r]);
+        }
+    }
+}
+
+template <class Real>
+void Gradients<Real>::add(Gradients& other) {
+    other.fit();
+    for (const Entry* entry : store_->entries()) {
+        Part& part = *other.parts_[entry->number];
+        if (part.state == State::dense) add_dense(*entry, other.at(*entry));
+        if (part.state == State::rows) {
+            const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
+            for (const Index row : part.rows) add_rows(*entry, &row, other.at(*entry) + row * width, 1, width);
+        }
+    }
+}
+
+// ---- Scope ----
+
+template <class Real>
+Scope<Real>::Scope(ParameterStore<Real>& store, std::string path)
+    : store_(&store), path_(std::move(path)), number_(detail::intern_path(path_)) {}
+
+template <class Real>
+Scope<Real> Scope<Real>::operator/(std::string_view part) const {
+    if (part.empty()) throw ValueError("[scope] the name of a part must not be empty" + (path_.empty() ? "" : " (in " + path_ + ")"));
+    return Scope(*store_, path_.empty() ? std::string(part) : path_ + "." + std::string(part));
+}
+
+template <class Real>
+Parameter<Real> Scope<Real>::parameter(std::string_view name, const Shape& shape, const Initializer<Real>& initial,
+                                       bool transposed) const {
+    const std::string full = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+    detail::ParameterEntry<Real>& entry = store_->add(full, shape, transposed);
+    RandomStream random(store_->seed(), full);
+    initial(std::span<Real>(entry.value->data, static_cast<std::size_t>(shape.size())), shape, random);
+    return Parameter<Real>(entry);
+}
+
+template <class Real>
+RandomStream& Scope<Real>::random(std::string_view name) const {
+    const std::string full = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+    return store_->randoms().try_emplace(full, RandomStream(store_->seed(), full)).first->second;
+}
+
+template <class Real>
+bool Scope<Real>::training() const noexcept {
+    return store_->training();
+}
+
+template <class Real>
+Var<Real> Scope<Real>::leave(Var<Real> output) const {
+    const auto& hooks = store_->forward_hooks();
+    if (!hooks.empty())
+        for (auto [at, end] = hooks.equal_range(number_); at != end; ++at) at->second(path_, output);
+    return output;
+}
+
+// ---- Parameter ----
+
+template <class Real>
+Tensor<Real> Parameter<Real>::mutable_value() const {
+    entry_->store->changed(*entry_);
+    return alias<Real>(entry_->value->block, entry_->value->data, entry_->shape);
+}
+
+template <class Real>
+Tensor<Real> Parameter<Real>::gradient() const {
+    return alias<Real>({}, entry_->store->gradients().data(*entry_), entry_->shape);
+}
+
+// ---- ParameterStore ----
+
+template <class Real>
+typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name, const Shape& shape, bool transposed) {
+    if (by_name_.contains(name)) throw UsageError(fmt::format("[parameter] the name {} is taken already", name));
+    if (transposed) UNROLL_ASSERT(shape.rank() == 2);
+    constexpr Index step = kAlign / static_cast<Index>(sizeof(Real));
+    const Index padded = (shape.size() + step - 1) / step * step;
+    if (used_ + padded > capacity_) {
+        const Index capacity = std::max(used_ + padded, capacity_ * 2);
+        auto block = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(capacity) * sizeof(Real)));
+        std::fill_n(block->template as<Real>(), capacity, Real(0));
+        if (block_) std::copy_n(block_->template as<Real>(), used_, block->template as<Real>());
+        for (const auto& entry : owned_) {
+            entry->value->data = block->template as<Real>() + entry->offset;
+            entry->value->block = block;
+        }
+        block_ = std::move(block);
+        capacity_ = capacity;
+    }
+    auto entry = std::make_unique<Entry>();
+    entry->store = this;
+    entry->number = static_cast<std::uint32_t>(entries_.size());
+    entry->name = name;
+    entry->shape = shape;
+    entry->offset = used_;
+    entry->transposed = transposed;
+    entry->value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
+    entry->value->shape = shape;
+    entry->value->data = block_->template as<Real>() + used_;
+    entry->value->block = block_;
+    entry->value->parameter = entry.get();
+    used_ += padded;
+    entries_.push_back(entry.get());
+    by_name_.emplace(std::move(name), entry.get());
+    owned_.push_back(std::move(entry));
+    return *owned_.back();
+}
+
+template <class Real>
+Parameter<Real> ParameterStore<Real>::at(std::string_view name) const {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end())
+        throw ValueError(fmt::format("[parameter] there is no parameter {}; {}", name, some_names(by_name_, name)));
+    return Parameter<Real>(*found->second);
+}
+
+template <class Real>
+Index ParameterStore<Real>::parameter_count() const noexcept {
+    Index count = 0;
+    for (const Entry* entry : entries_) count += entry->shape.size();
+    return count;
+}
+
+template <class Real>
+void ParameterStore<Real>::freeze(std::string_view prefix, bool frozen) {
+    bool found = false;
+    for (auto& [name, entry] : by_name_) {
+        if (!name.starts_with(prefix)) continue;
+        entry->frozen = frozen;
+        found = true;
+    }
+    if (!found)
+        throw ValueError(fmt::format("[freeze] no parameter's name begins with {}; {}", prefix, some_names(by_name_, prefix)));
+}
+
+template <class Real>
+Parameter<Real> ParameterStore<Real>::tie(std::string_view name, std::string_view other) {
+    Entry& gone = at(name).entry();
+    Entry& kept = at(other).entry();
+    if (&gone == &kept) return Parameter<Real>(kept);
+    if (!(gone.shape == kept.shape) || gone.transposed != kept.transposed)
+        detail::fail_shape("tie", fmt::format("{} and {} must have the same shape", name, other), {gone.shape, kept.shape});
+    for (auto& [any, entry] : by_name_)
+        if (entry == &gone) entry = &kept;
+    gone.tied_to = &kept;
+    entries_.erase(std::find(entries_.begin(), entries_.end(), &gone));
+    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i]->number = static_cast<std::uint32_t>(i);
+    return Parameter<Real>(kept);
+}
+
+template <class Real>
+void ParameterStore<Real>::on_forward(std::string_view path, ForwardHook hook) {
+    hooks_.emplace(detail::intern_path(path), std::move(hook));
+}
+
+template <class Real>
+template <class Other>
+void ParameterStore<Real>::copy_from(const ParameterStore<Other>& other) {
+    for (const auto& [name, entry] : by_name_) {
+        const auto found = other.names().find(name);
+        if (found == other.names().end())
+            throw ValueError(fmt::format("[copy_from] the other store has no parameter {}", name));
+        if (!(found->second->shape == entry->shape))
+            detail::fail_shape("copy_from", fmt::format("{} must have the same shape in both stores", name),
+                               {entry->shape, found->second->shape});
+    }
+    for (const auto& [name, entry] : by_name_) {
+        const auto& from = *other.names().find(name)->second;
+        for (Index i = 0; i < entry->shape.size(); ++i)
+            entry->value->data[i] = Real(static_cast<double>(from.value->data[i]));
+        entry->frozen = from.frozen;
+        changed(*entry);
+    }
+    randoms_ = other.randoms();
+    training_ = other.training();
+}
+
+#define UNROLL_INSTANTIATE(R)                                                \
+    template class Gradients<R>;                                             \
+    template class Scope<R>;                                                 \
+    template class Parameter<R>;                                             \
+    template class ParameterStore<R>;                                        \
+    template void ParameterStore<R>::copy_from(const ParameterStore<float>&); \
+    template void ParameterStore<R>::copy_from(const ParameterStore<double>&); \
+    template void ParameterStore<R>::copy_from(const ParameterStore<Dual<double>>&);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
+
+}  // namespace unroll

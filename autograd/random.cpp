@@ -1,0 +1,45 @@
+// Random numbers by counter.
+#include <unroll/autograd/random.hpp>
+
+#include <Random123/philox.h>
+
+#include <cmath>
+
+namespace unroll {
+
+std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stream, std::uint64_t block) noexcept {
+    using Philox = r123::Philox4x32;
+    const Philox::ctr_type position = {{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                                        static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)}};
+    const Philox::key_type key = {{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
+    const Philox::ctr_type words = Philox()(position, key);
+    return {words[0], words[1], words[2], words[3]};
+}
+
+std::uint64_t stream_of(std::string_view name) noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325u;
+    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    return hash;
+}
+
+std::uint64_t RandomStream::bits() noexcept {
+    const auto words = random_block(seed_, stream_, counter_ / 2);
+    const std::size_t half = counter_++ % 2 * 2;
+    return static_cast<std::uint64_t>(words[half]) << 32 | words[half + 1];
+}
+
+double RandomStream::normal() noexcept {
+    const double u = 1.0 - uniform();  // in (0, 1]
+    const double v = uniform();
+    return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925 * v);
+}
+
+Index RandomStream::below(Index below) noexcept {
+    const auto n = static_cast<std::uint64_t>(below);
+    const std::uint64_t limit = ~std::uint64_t{0} - (~std::uint64_t{0} % n + 1) % n;  // the last value of a whole round
+    std::uint64_t draw = bits();
+    while (draw > limit) draw = bits();
+    return static_cast<Index>(draw % n);
+}
+
+}  // namespace unroll

@@ -1,0 +1,60 @@
+// Random numbers by counter: a draw depends on (seed, stream, counter) and on nothing else.
+//
+// The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", 2011), from
+// the Random123 library. Uniforms, normals, shuffles and choices are our own code, so that they are the same on every
+// platform with the same libm.
+#pragma once
+
+#include <unroll/autograd/shape.hpp>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace unroll {
+
+/// Four random words for a position. The whole generator is this function.
+std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stream, std::uint64_t block) noexcept;
+
+/// The number of a stream from its name (64-bit FNV-1a).
+std::uint64_t stream_of(std::string_view name) noexcept;
+
+/// A position in one stream of random numbers; its whole state is three numbers.
+class RandomStream {
+public:
+    explicit RandomStream(std::uint64_t seed = 0, std::uint64_t stream = 0, std::uint64_t counter = 0) noexcept
+        : seed_(seed), stream_(stream), counter_(counter) {}
+    RandomStream(std::uint64_t seed, std::string_view name) noexcept : RandomStream(seed, stream_of(name)) {}
+
+    std::uint64_t seed() const noexcept { return seed_; }
+    std::uint64_t stream() const noexcept { return stream_; }
+    std::uint64_t counter() const noexcept { return counter_; }
+    void set_counter(std::uint64_t counter) noexcept { counter_ = counter; }
+
+    /// 64 random bits.
+    std::uint64_t bits() noexcept;
+    /// Uniform in [0, 1), a multiple of 2⁻⁵³.
+    double uniform() noexcept { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+    /// Uniform in [low, high).
+    double uniform(double low, double high) noexcept { return low + (high - low) * uniform(); }
+    /// Standard normal (Box–Muller; each call takes two uniforms).
+    double normal() noexcept;
+    /// Uniform in {0, …, below − 1}, without bias. @pre below > 0
+    Index below(Index below) noexcept;
+    /// A random permutation in place (Fisher–Yates).
+    template <class T>
+    void shuffle(std::span<T> items) noexcept {
+        for (std::size_t i = items.size(); i > 1; --i) {
+            const auto j = static_cast<std::size_t>(below(static_cast<Index>(i)));
+            T held = items[i - 1];
+            items[i - 1] = items[j];
+            items[j] = held;
+        }
+    }
+
+private:
+    std::uint64_t seed_, stream_, counter_;
+};
+
+}  // namespace unroll

@@ -1,0 +1,252 @@
+// The tape: records what ops do, in order, and runs it backwards.
+//
+// Nodes stand in chunks in the order in which they ran, with absolute numbers; each names its op, the gradient slots of
+// its operands, and the values that it saved. `backward` is one reverse loop. Slots belong to values that need a
+// gradient; deferred products wait in them until they are read. This file knows no op.
+#pragma once
+
+#include <unroll/autograd/op.hpp>
+#include <unroll/autograd/pool_vector.hpp>
+#include <unroll/autograd/slab.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace unroll {
+
+template <class Real>
+class Gradients;
+
+struct TapeOptions {
+    /// Look at every output and every gradient, and throw NonFiniteError where the first one is not finite.
+    bool check_finite = false;
+};
+
+struct BackwardOptions {
+    /// Keep what was recorded, so that backward can run again. Otherwise each value is freed after its last use.
+    bool keep = false;
+};
+
+/// A value or gradient was infinite or not a number; the message names op, module path and time step.
+class NonFiniteError : public ValueError {
+public:
+    using ValueError::ValueError;
+};
+
+namespace detail {
+
+/// One thing that ran. Behind it in memory: operand slots, saved values, the op itself.
+struct Node {
+    const void* info;  // OpInfo<Real>
+    Node* previous;
+    Node* next;
+    Index number;
+    Index first_output;  // slot of output 0; the others follow
+    std::uint64_t saved_in, saved_out;
+    std::uint32_t inputs, outputs, saved, op_offset;
+    Place place;
+
+    Index* input_slots() noexcept { return reinterpret_cast<Index*>(this + 1); }
+    void** saved_values() noexcept { return reinterpret_cast<void**>(input_slots() + inputs); }
+    void* op() noexcept { return reinterpret_cast<char*>(this) + op_offset; }
+};
+
+enum SlotFlag : std::uint32_t {
+    kDense = 1,     ///< grad holds a gradient
+    kReadOnly = 2,  ///< somebody else reads this memory: copy before adding
+    kWatched = 4,   ///< kept after backward
+    kHooked = 8,
+    kLeaf = 16,     ///< no node made it
+    kGone = 32,     ///< its node was dropped from the front
+    kStolen = 64,   ///< an operand's slot has taken this memory over
+};
+
+/// The gradient of one value.
+template <class Real>
+struct Slot {
+    Shape shape;
+    Real* grad = nullptr;
+    BlockRef block;
+    SlabRef slab;
+    ParameterEntry<Real>* parameter = nullptr;
+    std::int32_t slice = -1;
+    std::int32_t pending = -1;  ///< newest deferred contribution
+    std::uint32_t flags = 0;
+    std::int32_t pending_rows = 0;
+    Index captured = -1;  ///< slot of the parent tape that this one stands for
+};
+
+/// A contribution that waits: a product aᵀ·b, or rows to be scattered.
+template <class Real>
+struct Pending {
+    BlockRef a_block, b_block;
+    const Real* a = nullptr;
+    const Real* b = nullptr;
+    const std::int64_t* indices = nullptr;
+    Index rows = 0, m = 0, n = 0;
+    std::int32_t older = -1;
+};
+
+/// Whether the tape with this identity still stands.
+bool tape_alive(std::uint64_t id) noexcept;
+
+}  // namespace detail
+
+/// What a tape holds, op by op.
+struct TapeCount {
+    std::string op;
+    Index nodes = 0;
+    Index saved_bytes = 0;  ///< bytes of values that these nodes keep (a value kept twice counts once)
+    Index node_bytes = 0;   ///< bytes of the nodes themselves
+};
+
+/// Records on this thread while it stands. Tapes nest; the innermost one records.
+template <class Real>
+class [[nodiscard]] Tape {
+public:
+    using Hook = std::function<void(Tensor<Real>& gradient)>;
+
+    explicit Tape(TapeOptions options = {});
+    Tape(const Tape&) = delete;
+    Tape& operator=(const Tape&) = delete;
+    ~Tape();
+
+    /// The tape that records on this thread; nothing where none does (or NoGrad stands).
+    static Tape* current() noexcept;
+
+    /// Asks for a gradient of x: a constant becomes a leaf, the gradient of any value is kept after backward.
+    void watch(const Var<Real>& x);
+    /// The gradient of a watched value after backward; zeros if none arrived. @throws UsageError if it is not watched.
+    Tensor<Real> gradient(const Var<Real>& x) const;
+    /// Runs `hook` on the gradient of x once it is complete, before it flows on; the hook may change it in place.
+    void hook(const Var<Real>& x, Hook hook);
+
+    /// d loss / d everything that needs it: added to the parameters' gradients, kept for watched values.
+    /// @param loss one element. @throws ShapeError, UsageError
+    void backward(const Var<Real>& loss, BackwardOptions options = {});
+    /// The same for outputs of any shape with gradients from upstream, one for each.
+    void backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream, BackwardOptions options = {});
+    /// The same, added to `into` instead of the stores' own gradients (one entry for each store that is used).
+    void backward_into(const Var<Real>& loss, std::span<Gradients<Real>* const> into, BackwardOptions options = {});
+
+    /// Nodes recorded and not dropped.
+    Index node_count() const noexcept { return end_number_ - first_number_; }
+    /// Number of the next node: everything recorded from here on has this number or a larger one.
+    Index position() const noexcept { return end_number_; }
+    /// Forgets all nodes before `number`; values made by them become constants.
+    void drop_before(Index number);
+
+    /// Products that were deferred and then multiplied, one for all time steps of a weight (up to 4,096 rows each).
+    Index deferred_products() const noexcept { return deferred_products_; }
+
+    /// Nodes and bytes by op, largest first; children of nodes are counted too.
+    std::vector<TapeCount> count() const;
+    /// Every node on one line: number, op, operands, output shapes, module path, time step.
+    std::string dump() const;
+    /// A drawing for Graphviz, clustered by module and time step.
+    std::string graphviz() const;
+
+    // ---- What follows is for ops and other parts of unroll ----
+
+    std::uint64_t id() const noexcept { return id_; }
+    Tape* parent() const noexcept { return parent_; }
+    /// The slot of a value's gradient, or -1 if it needs none. Makes leaves of parameters and captured values.
+    /// @throws UsageError for a value of another tape that still stands
+    Index slot_for(detail::Value<Real>& value);
+    /// The same without making anything.
+    bool needs(const detail::Value<Real>& value) const;
+
+private:
+    friend class Forward<Real>;
+    friend class Backward<Real>;
+    template <class>
+    friend class ChildTape;
+
+    struct HookEntry {
+        Index slot;
+        Hook hook;
+    };
+    struct Leaf {
+        detail::ParameterEntry<Real>* parameter;
+        Index slot;
+        std::uint64_t version;
+    };
+    struct Capture {
+        detail::Value<Real>* value;
+        Index slot;
+    };
+    enum class State { recording, running, finished };
+
+    Tape(Tape* parent, bool inherit);  // a child
+
+    detail::Node* new_node(const detail::OpInfo<Real>& info, std::uint32_t inputs, std::uint32_t outputs, std::uint32_t saved);
+    void destroy_node(detail::Node* node) noexcept;
+    void clear() noexcept;
+    Index new_slot(const Shape& shape, std::uint32_t flags);
+
+    void start_sweep(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream);
+    void run_sweep(BackwardOptions options);
+    void finish_sweep(std::span<Gradients<Real>* const> into, BackwardOptions options);
+    void abandon_sweep() noexcept;
+    Gradients<Real>* target(const ParameterStore<Real>* store) const noexcept;
+
+    detail::Slot<Real>& slot(Index number) noexcept { return slots_[number]; }
+    Accumulator<Real> accumulate(Index slot);
+    void add_to_slot(Index slot, const Real* gradient);
+    void reduce_to_slot(Index slot, const Real* gradient, const Shape& shape);
+    void settle(Index slot);  // deferred contributions are added up
+    void release(detail::Slot<Real>& slot) noexcept;
+    void check_finite_gradients(detail::Node& node);
+    [[noreturn]] void fail_non_finite(const detail::Node& node, std::string_view what) const;
+
+    std::uint64_t id_ = 0;
+    Tape* parent_ = nullptr;
+    Tape* outer_ = nullptr;
+    TapeOptions options_;
+    State state_ = State::recording;
+    bool registered_ = false;
+
+    detail::PoolVector<char*> chunks_;
+    std::size_t chunk_used_ = 0;
+    detail::Node* first_ = nullptr;
+    detail::Node* last_ = nullptr;
+    Index first_number_ = 0, end_number_ = 0;
+
+    detail::ChunkList<detail::Slot<Real>> slots_;
+    detail::ChunkList<detail::Pending<Real>> pending_;
+    detail::PoolVector<Leaf> leaves_;
+    detail::PoolVector<Index> watched_;
+    std::vector<HookEntry> hooks_;
+    std::uint64_t sweep_ = 0;
+    Index deferred_products_ = 0;
+    std::span<Gradients<Real>* const> into_;
+};
+
+/// Nothing is recorded on this thread while it stands.
+class [[nodiscard]] NoGrad {
+public:
+    NoGrad() noexcept;
+    NoGrad(const NoGrad&) = delete;
+    NoGrad& operator=(const NoGrad&) = delete;
+    ~NoGrad();
+    static bool active() noexcept;
+
+private:
+    bool before_;
+};
+
+/// Tape<Real>::current()->backward(loss). @throws UsageError without a tape in scope
+template <class Real>
+void backward(const Var<Real>& loss, BackwardOptions options = {}) {
+    Tape<Real>* tape = Tape<Real>::current();
+    if (!tape) detail::fail_usage("backward", "no tape is in scope: `Tape<Real> tape;` must stand before the forward pass");
+    tape->backward(loss, options);
+}
+
+extern template class Tape<float>;
+extern template class Tape<double>;
+extern template class Tape<Dual<double>>;
+
+}  // namespace unroll

@@ -1,0 +1,60 @@
+// Var: making constants, reading single elements, text.
+#include <unroll/autograd/var.hpp>
+
+#include <fmt/format.h>
+
+namespace unroll {
+
+template <class Real>
+Var<Real>::Var(Tensor<Real>&& tensor) {
+    if (tensor.dimension() > Shape::kMaxRank) throw ShapeError("an array has at most 6 axes");
+    if (tensor.storage().is_alias()) {
+        Tensor<Real> copy = empty<Real>(shape_of(tensor));
+        std::copy_n(tensor.data(), tensor.size(), copy.data());
+        *this = Var(std::move(copy));
+        return;
+    }
+    value_ = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
+    value_->shape = shape_of(tensor);
+    value_->data = tensor.data();
+    value_->block = tensor.storage().block();
+    Tensor<Real> gone = std::move(tensor);  // the caller's tensor is left empty, as after any move
+}
+
+template <class Real>
+Real Var<Real>::item() const {
+    if (size() != 1) detail::fail_shape("item", "takes a value with exactly one element", {shape()});
+    return data()[0];
+}
+
+template <class Real>
+Var<Real> Var<Real>::detach() const {
+    const detail::Value<Real>& mine = get();
+    Var out;
+    out.value_ = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
+    out.value_->shape = mine.shape;
+    out.value_->data = mine.data;
+    out.value_->block = mine.block;
+    out.value_->zero = mine.zero;
+    value_->exclusive = false;
+    return out;
+}
+
+template <class Real>
+std::string to_string(const Var<Real>& var) {
+    if (!var) return "Var(empty)";
+    constexpr Index kShown = 8;
+    std::string elements;
+    for (Index i = 0; i < std::min(var.size(), kShown); ++i) elements += fmt::format("{}{}", i ? ", " : "", var.data()[i]);
+    if (var.size() > kShown) elements += ", …";
+    return fmt::format("Var{} [{}]", to_string(var.shape()), elements);
+}
+
+template class Var<float>;
+template class Var<double>;
+template class Var<Dual<double>>;
+template std::string to_string(const Var<float>&);
+template std::string to_string(const Var<double>&);
+template std::string to_string(const Var<Dual<double>>&);
+
+}  // namespace unroll

@@ -1,0 +1,156 @@
+// Var: a handle to a value, the thing that ops take and give. What happens to it is recorded by the tape (tape.hpp).
+#pragma once
+
+#include <unroll/autograd/dual.hpp>
+#include <unroll/autograd/tensor.hpp>
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <concepts>
+#include <utility>
+
+namespace unroll {
+
+template <class Real>
+class Tape;
+template <class Real>
+class ParameterStore;
+
+/// The number types of unroll: float trains, double checks, Dual<double> proves.
+template <class T>
+concept RealNumber = std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, Dual<double>>;
+
+namespace detail {
+
+/// Neither infinite nor NaN (of a Dual: both parts).
+template <class Real>
+bool finite(const Real& x) noexcept {
+    using std::isfinite;
+    return isfinite(x);
+}
+
+template <class Real>
+struct ParameterEntry;
+
+/// What a Var points to. Its elements are contiguous, row-major, and not changed once made.
+template <class Real>
+struct Value {
+    std::atomic<std::uint32_t> references{1};
+    bool exclusive = false;  ///< nobody else reads its memory: an op may reuse it when this is the last handle
+    bool zero = false;       ///< known to be all zeros
+    Real* data = nullptr;
+    BlockRef block;  ///< keeps the memory; empty when it belongs to somebody who outlives the value
+    Shape shape;
+    std::uint64_t tape = 0;  ///< the tape that recorded it; 0: none
+    Index slot = -1;         ///< where that tape keeps its gradient; -1: none needed
+    ParameterEntry<Real>* parameter = nullptr;
+
+    static Value* make() { return new (pool_allocate(sizeof(Value))) Value; }
+    static void destroy(Value* value) noexcept {
+        value->~Value();
+        pool_free(value);
+    }
+};
+
+template <class Real>
+using ValueRef = Ref<Value<Real>>;
+
+}  // namespace detail
+
+/// A value on or off the tape. Copies are cheap and stand for the same value.
+///
+/// Arrays, expressions and numbers turn into constants. With a Tape in scope, what ops make of a Var that needs a
+/// gradient is recorded; the Var of a tape that has ended is a plain value.
+template <class Real>
+class Var {
+public:
+    using value_type = Real;
+
+    /// An empty handle: fit to be assigned to, and to say "none" where an argument is optional.
+    Var() noexcept = default;
+    /// A constant scalar.
+    template <class Number>
+        requires(std::is_arithmetic_v<Number> || std::same_as<Number, Real>)
+    Var(Number value) : Var(full<Real>({}, Real(value))) {}
+    /// A constant; takes the tensor's memory over.
+    Var(Tensor<Real>&& tensor);
+    Var(const Tensor<Real>& tensor) : Var(Tensor<Real>(tensor)) {}
+    /// A constant: the evaluated array or expression.
+    template <ArrayLike E>
+        requires(!std::same_as<std::remove_cvref_t<E>, Tensor<Real>>)
+    Var(E&& array) : Var(evaluate(array)) {}
+
+    explicit operator bool() const noexcept { return static_cast<bool>(value_); }
+    const Shape& shape() const { return get().shape; }
+    std::size_t rank() const { return get().shape.rank(); }
+    /// Number of elements.
+    Index size() const { return get().shape.size(); }
+    const Real* data() const { return get().data; }
+    /// The elements as an xtensor container that shares this value's memory.
+    const Tensor<Real> value() const { return alias<Real>(get().block, get().data, get().shape); }
+    /// The single element. @throws ShapeError unless there is exactly one.
+    Real item() const;
+    /// The same value, cut from the tape: no gradient flows through it.
+    Var detach() const;
+
+    /// @private
+    detail::Value<Real>* internal() const noexcept { return value_.get(); }
+    /// @private
+    static Var from(detail::ValueRef<Real> value) noexcept {
+        Var var;
+        var.value_ = std::move(value);
+        return var;
+    }
+    /// @private
+    detail::ValueRef<Real>& reference() noexcept { return value_; }
+
+protected:
+    const detail::Value<Real>& get() const {
+        if (!value_) detail::fail_usage("Var", "this Var is empty: assign a value to it before use");
+        return *value_;
+    }
+    template <class E>
+    static Tensor<Real> evaluate(const E& array) {
+        Tensor<Real> out = empty<Real>(shape_of(array));
+        Index i = 0;
+        for (auto it = array.template cbegin<xt::layout_type::row_major>(),
+                  end = array.template cend<xt::layout_type::row_major>();
+             it != end; ++it)
+            out.data()[i++] = Real(*it);
+        return out;
+    }
+
+    detail::ValueRef<Real> value_;
+};
+
+/// Whether T is a Var, or derived from one (a Parameter).
+template <class T>
+concept VarLike = requires { typename std::remove_cvref_t<T>::value_type; } &&
+                  std::derived_from<std::remove_cvref_t<T>, Var<typename std::remove_cvref_t<T>::value_type>>;
+
+/// A Var with its shape and its first elements.
+template <class Real>
+std::string to_string(const Var<Real>& var);
+
+extern template class Var<float>;
+extern template class Var<double>;
+extern template class Var<Dual<double>>;
+
+}  // namespace unroll
+
+template <>
+struct fmt::formatter<unroll::Shape> : fmt::formatter<std::string_view> {
+    template <class Context>
+    auto format(const unroll::Shape& shape, Context& context) const {
+        return fmt::formatter<std::string_view>::format(unroll::to_string(shape), context);
+    }
+};
+
+template <class Real>
+struct fmt::formatter<unroll::Var<Real>> : fmt::formatter<std::string_view> {
+    template <class Context>
+    auto format(const unroll::Var<Real>& var, Context& context) const {
+        return fmt::formatter<std::string_view>::format(to_string(var), context);
+    }
+};
