@@ -1,5 +1,6 @@
 // Where the parts begin and end.
 #include <unroll/autograd/error.hpp>
+#include <unroll/data/number_text.hpp>
 #include <unroll/data/split.hpp>
 
 #include <fmt/format.h>
@@ -22,14 +23,6 @@ void check_count(Index count) {
 void check_not_empty(const Split& part) {
     if (part.empty())
         detail::fail_value(kName, fmt::format("the part '{}' of {} entries would be empty", part.name, part.total));
-}
-
-// 1,115,394
-std::string with_commas(Index number) {
-    std::string digits = std::to_string(number);
-    for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
-        digits.insert(static_cast<std::size_t>(at), ",");
-    return digits;
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // For tests of what touches the system: a folder of their own, and a process of their own.
 #pragma once
 
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -52,6 +54,7 @@ inline void put_content(const std::filesystem::path& path, std::string_view cont
 /// Runs `body` in a process of its own, where limits, signals, mounts and identities can be changed. Its exit code is
 /// what `body` returns; 255 after an exception, −signal if one ended it.
 template <class Body> int exit_code_of_child(Body body) {
+    std::fflush(nullptr);  // what is buffered would come out twice
     const pid_t child = ::fork();
     if (child == 0) {
         int code = 255;
