@@ -5,6 +5,7 @@
     data, io and train stand beside and know no model; nothing includes examples, tests or bench.
 """
 
+import re
 import unittest
 
 from source_tree import LIBRARY, ROOT, UMBRELLA, USERS, includes, sources
@@ -19,9 +20,24 @@ MAY_INCLUDE = {
     "train": {"autograd", "data", "io", "optim"},
 }
 
+# The stations of autograd/, in order: a file includes only its own station and those before it. What is not named here
+# stands after all of them, and sees everything in autograd/.
+STATIONS = (
+    ("shape, error", r"(error|shape|scalar|dual)\.|kernels/"),
+    ("tensor", r"(pool|pool_vector|slab|buffer|xtensor|tensor|random|linalg)\."),
+    ("tape", r"(var|op|tape|parameter|scope|module|hooks)\."),
+    ("ops", r"ops\.|ops/|pointwise\.|pointwise/|catalogue\."),
+)
+TAPE = 2
+
 
 def folder_of(path):
     return path.split("/")[0]
+
+
+def station_of(path):
+    name = path.removeprefix("autograd/")
+    return next((i for i, (_, pattern) in enumerate(STATIONS) if re.match(pattern, name)), len(STATIONS))
 
 
 class Includes(unittest.TestCase):
@@ -30,6 +46,21 @@ class Includes(unittest.TestCase):
         for path in sources(*LIBRARY):
             allowed = MAY_INCLUDE[folder_of(path)] | {folder_of(path)}
             wrong += [f"{path} includes {own}" for own in includes(path)[0] if folder_of(own) not in allowed]
+        self.assertEqual(wrong, [])
+
+    def test_stations_of_autograd_know_only_those_before_them(self):
+        wrong = []
+        for path in sources("autograd"):
+            station = station_of(path)
+            wrong += [f"{path} includes {own}" for own in includes(path)[0] if station_of(own) > station]
+        self.assertEqual(wrong, [])
+
+    def test_beside_the_layers_nothing_knows_an_op(self):
+        wrong = []
+        for path in sources("optim", "data", "io", "train"):
+            for own in includes(path)[0]:
+                if folder_of(own) == "autograd" and station_of(own) > TAPE:
+                    wrong.append(f"{path} includes {own}")
         self.assertEqual(wrong, [])
 
     def test_the_umbrella_is_for_users_only(self):

@@ -33,11 +33,18 @@ def includes(path):
     return own, other
 
 
-def public_headers():
-    """The list in cmake/headers.cmake."""
+def _header_list(name):
     text = re.sub(r"#.*", "", (ROOT / "cmake" / "headers.cmake").read_text())
-    return re.search(r"set\(UNROLL_PUBLIC_HEADERS([^)]*)\)", text).group(1).split()
+    return re.search(rf"set\({name}([^)]*)\)", text).group(1).split()
 
 
-def is_internal(header):
-    return "/detail/" in header or header.startswith("autograd/kernels/")
+def public_headers():
+    """What cmake/headers.cmake installs."""
+    return _header_list("UNROLL_PUBLIC_HEADERS")
+
+
+def internal_headers():
+    """What cmake/headers.cmake keeps back, and what stands in folders that are internal as a whole."""
+    found = sources(*LIBRARY, suffixes=(".hpp",))
+    whole = [header for header in found if "/detail/" in header or header.startswith("autograd/kernels/")]
+    return sorted(set(_header_list("UNROLL_INTERNAL_HEADERS") + whole) - set(public_headers()))
