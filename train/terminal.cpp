@@ -1,0 +1,113 @@
+// Asking the system about a terminal, and measuring text.
+#include <unroll/train/terminal.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdint>
+#include <cstdlib>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace unroll {
+namespace {
+
+std::string_view environment(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::string_view() : std::string_view(value);
+}
+
+// The first of the three that is set counts (POSIX, "Environment Variables").
+bool locale_has_utf8() {
+    for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+        std::string value(environment(name));
+        if (value.empty()) continue;
+        std::transform(value.begin(), value.end(), value.begin(),
+                       [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+        return value.find("UTF-8") != std::string::npos || value.find("UTF8") != std::string::npos;
+    }
+    return false;
+}
+
+struct Range {
+    char32_t first, last;
+};
+
+// The blocks that matter in running text; the whole of Unicode's tables is not needed to keep a line on its line.
+constexpr std::array kZeroWidth{Range{0x0300, 0x036F}, Range{0x0591, 0x05BD}, Range{0x064B, 0x065F},
+                                Range{0x1AB0, 0x1AFF}, Range{0x1DC0, 0x1DFF}, Range{0x200B, 0x200F},
+                                Range{0x20D0, 0x20FF}, Range{0xFE00, 0xFE0F}, Range{0xFE20, 0xFE2F}};
+constexpr std::array kDoubleWidth{Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},   Range{0x3041, 0x33FF},
+                                  Range{0x3400, 0x4DBF},   Range{0x4E00, 0x9FFF},   Range{0xA000, 0xA4CF},
+                                  Range{0xAC00, 0xD7A3},   Range{0xF900, 0xFAFF},   Range{0xFE30, 0xFE4F},
+                                  Range{0xFF00, 0xFF60},   Range{0xFFE0, 0xFFE6},   Range{0x1F300, 0x1F64F},
+                                  Range{0x1F680, 0x1F6FF}, Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
+
+template <std::size_t N>
+bool within(const std::array<Range, N>& ranges, char32_t c) {
+    return std::any_of(ranges.begin(), ranges.end(), [c](Range range) { return c >= range.first && c <= range.last; });
+}
+
+// Text that is shown need not be valid: what does not fit together is taken byte by byte.
+char32_t next_character(std::string_view text, std::size_t& at) {
+    const auto first = static_cast<unsigned char>(text[at++]);
+    const std::size_t more = first >= 0xF0 ? 3 : first >= 0xE0 ? 2 : first >= 0xC0 ? 1 : 0;
+    char32_t c = first & (more == 0 ? 0xFFu : 0x3Fu >> more);
+    if (at + more > text.size()) return first;
+    for (std::size_t k = 0; k < more; ++k) {
+        const auto next = static_cast<unsigned char>(text[at + k]);
+        if ((next & 0xC0u) != 0x80u) return first;
+        c = c << 6 | (next & 0x3Fu);
+    }
+    at += more;
+    return c;
+}
+
+}  // namespace
+
+Terminal inspect_terminal(int descriptor) {
+    Terminal terminal;
+    const std::string_view kind = environment("TERM");
+    terminal.interactive = ::isatty(descriptor) == 1 && kind != "dumb" && !kind.empty();
+    terminal.unicode = locale_has_utf8();
+    terminal.colors = terminal.interactive && environment("NO_COLOR").empty();
+    winsize size{};
+    if (::ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        terminal.width = size.ws_col;
+    else if (const int columns = std::atoi(std::string(environment("COLUMNS")).c_str()); columns > 0)
+        terminal.width = columns;
+    return terminal;
+}
+
+int columns_of(std::string_view text) {
+    int columns = 0;
+    for (std::size_t at = 0; at < text.size();) {
+        if (text.substr(at, 2) == "\x1b[") {
+            at += 2;
+            while (at < text.size() && (text[at] < '@' || text[at] > '~')) ++at;
+            if (at < text.size()) ++at;
+            continue;
+        }
+        const char32_t c = next_character(text, at);
+        if (!within(kZeroWidth, c)) columns += within(kDoubleWidth, c) ? 2 : 1;
+    }
+    return columns;
+}
+
+std::string without_controls(std::string_view text) {
+    std::string safe;
+    safe.reserve(text.size());
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = at;
+        const char32_t c = next_character(text, at);
+        const bool control = (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0);
+        if (control)
+            safe += '?';
+        else
+            safe.append(text.substr(begin, at - begin));
+    }
+    return safe;
+}
+
+}  // namespace unroll
