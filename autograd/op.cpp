@@ -40,7 +40,7 @@ Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in
     bool any = false;
     for (const Var<Real>& v : in_) any = tape_->needs(*v.internal()) || any;
     if (any && tape_->state_ != Tape<Real>::State::recording)
-        detail::fail_usage(info.name, "this tape has been differentiated already; begin a new Tape for new values");
+        detail::fail_usage(shapes.op(), "this tape has been differentiated already; begin a new Tape for new values");
     if (!any) tape_ = nullptr;
 }
 
@@ -222,6 +222,16 @@ const Shape& Backward<Real>::in_shape(Index i) const {
 template <class Real>
 const Shape& Backward<Real>::out_shape(Index k) const {
     return tape_.slot(node_.first_output + k).shape;
+}
+
+template <class Real>
+const Shape& Backward<Real>::saved_in_shape(Index i) const {
+    return saved_value<Real>(node_, node_.saved_in, i, 0)->shape;
+}
+
+template <class Real>
+bool Backward<Real>::same_slot(Index i, Index j) const noexcept {
+    return node_.input_slots()[i] == node_.input_slots()[j];
 }
 
 template <class Real>

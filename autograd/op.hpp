@@ -39,8 +39,9 @@ struct Node;
 template <class Real>
 struct OpInfo {
     std::string_view name;
+    std::string_view (*shown)(const void* op) noexcept;  ///< the name of this very op, where one type serves many
     std::uint32_t bytes;
-    void (*backward)(const void* op, Backward<Real>& context);
+    void (*backward)(const void* op, unroll::Backward<Real>& context);
     void (*relocate)(void* to, void* from) noexcept;
     void (*destroy)(void* op) noexcept;
     Tape<Real>* (*child)(const void* op) noexcept;  ///< the tape that the node stands for, or nothing
@@ -180,6 +181,10 @@ public:
     /// The shape of input i (if it needs a gradient or was saved) and of output k.
     const Shape& in_shape(Index i) const;
     const Shape& out_shape(Index k) const;
+    /// The shape of an input that was saved.
+    const Shape& saved_in_shape(Index i) const;
+    /// Whether two inputs are the same value, so that their gradients go to one place.
+    bool same_slot(Index i, Index j) const noexcept;
     /// Whether the gradient of input i is asked for.
     bool needs(Index i) const noexcept;
     /// The gradient of output k; empty where none has arrived (it is then zero). At least one has.
@@ -224,9 +229,13 @@ constexpr OpInfo<Real> make_info() {
     OpInfo<Real> info{};
     info.name = Op::name;
     info.bytes = sizeof(Op);
-    info.backward = [](const void* op, Backward<Real>& b) { static_cast<const Op*>(op)->backward(b); };
+    info.backward = [](const void* op, unroll::Backward<Real>& b) { static_cast<const Op*>(op)->backward(b); };
     info.relocate = [](void* to, void* from) noexcept { new (to) Op(std::move(*static_cast<Op*>(from))); };
     info.destroy = [](void* op) noexcept { static_cast<Op*>(op)->~Op(); };
+    info.shown = [](const void* op) noexcept -> std::string_view {
+        if constexpr (requires(const Op& o) { o.display_name(); }) return static_cast<const Op*>(op)->display_name();
+        return Op::name;
+    };
     if constexpr (requires(const Op& op) { op.child(); })
         info.child = [](const void* op) noexcept { return static_cast<const Op*>(op)->child(); };
     return info;
@@ -256,8 +265,9 @@ private:
 /// After an exception nothing has changed.
 template <class Real, class Op>
 void apply_all(Op op, std::span<Var<Real>> in, std::span<Var<Real>> out) {
-    detail::InputShapes<Real> in_shapes(Op::name, in);
-    Shapes shapes(Op::name, in_shapes.data(), static_cast<Index>(in.size()));
+    const std::string_view name = detail::kOpInfo<Real, Op>.shown(&op);
+    detail::InputShapes<Real> in_shapes(name, in);
+    Shapes shapes(name, in_shapes.data(), static_cast<Index>(in.size()));
     op.infer(shapes);
     UNROLL_ASSERT(static_cast<Index>(out.size()) == shapes.outputs());
     Forward<Real> forward(detail::kOpInfo<Real, Op>, in, out, shapes);

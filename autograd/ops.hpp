@@ -6,6 +6,7 @@
 #pragma once
 
 #include <unroll/autograd/ops/elementwise.hpp>
+#include <unroll/autograd/random.hpp>
 #include <unroll/autograd/tape.hpp>
 
 #include <vector>
@@ -13,7 +14,7 @@
 namespace unroll {
 
 /// Axes to reduce; empty: all. Negative ones count from the end.
-using Axes = std::vector<Index>;
+using Axes = std::vector<Index, detail::PoolAllocator<Index>>;
 
 // ---- Products (ops/matmul.cpp) ----
 
@@ -53,7 +54,7 @@ IntTensor argmax(const Var<Real>& x, Index axis = -1);
 
 /// Another shape of the same size; one length may be −1. Shares memory.
 template <class Real>
-Var<Real> reshape(Var<Real> x, const std::vector<Index>& lengths);
+Var<Real> reshape(Var<Real> x, const Axes& lengths);
 template <class Real>
 Var<Real> reshape(Var<Real> x, const Shape& shape);
 /// The two axes exchanged.
@@ -75,18 +76,18 @@ template <class Real>
 Var<Real> select(Var<Real> x, Index axis, Index index);
 /// Equal parts along an axis. @throws ShapeError if its length is no multiple of `parts`
 template <class Real>
-std::vector<Var<Real>> split(Var<Real> x, Index parts, Index axis = -1);
+Vars<Real> split(Var<Real> x, Index parts, Index axis = -1);
 /// Parts of the given lengths along an axis.
 template <class Real>
-std::vector<Var<Real>> split(Var<Real> x, const std::vector<Index>& lengths, Index axis = -1);
+Vars<Real> split(Var<Real> x, const Axes& lengths, Index axis = -1);
 /// All elements along axis 0, as views: x[0], x[1], …
 template <class Real>
-std::vector<Var<Real>> unbind(Var<Real> x);
+Vars<Real> unbind(Var<Real> x);
 template <class Real>
-Var<Real> concat(const std::vector<Var<Real>>& parts, Index axis = 0);
+Var<Real> concat(const Vars<Real>& parts, Index axis = 0);
 /// Along a new axis. Equal slices of one slab are stacked along axis 0 without copying.
 template <class Real>
-Var<Real> stack(const std::vector<Var<Real>>& parts, Index axis = 0);
+Var<Real> stack(const Vars<Real>& parts, Index axis = 0);
 template <class Real>
 Var<Real> flip(Var<Real> x, const Axes& axes);
 

@@ -29,6 +29,18 @@ void* pool_allocate(std::size_t bytes);
 /// Gives back what pool_allocate returned, on any thread.
 void pool_free(void* piece) noexcept;
 
+/// For standard containers whose memory comes from the pool.
+template <class T>
+struct PoolAllocator {
+    using value_type = T;
+    PoolAllocator() noexcept = default;
+    template <class U>
+    PoolAllocator(const PoolAllocator<U>&) noexcept {}
+    T* allocate(std::size_t n) { return static_cast<T*>(pool_allocate(n * sizeof(T))); }
+    void deallocate(T* memory, std::size_t) noexcept { pool_free(memory); }
+    friend bool operator==(PoolAllocator, PoolAllocator) noexcept { return true; }
+};
+
 struct Slab;
 
 /// The counted head of a piece of array memory; the elements follow it, aligned to 64 bytes.

@@ -588,7 +588,7 @@ void Tape<Real>::check_finite_gradients(detail::Node& node) {
 
 template <class Real>
 void Tape<Real>::fail_non_finite(const detail::Node& node, std::string_view what) const {
-    throw NonFiniteError(fmt::format("[{}] {} (node {}){}", static_cast<const detail::OpInfo<Real>*>(node.info)->name, what,
+    throw NonFiniteError(fmt::format("[{}] {} (node {}){}", static_cast<const detail::OpInfo<Real>*>(node.info)->shown(const_cast<detail::Node&>(node).op()), what,
                                      node.number, detail::place_suffix(node.place)));
 }
 

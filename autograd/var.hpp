@@ -9,6 +9,7 @@
 #include <cmath>
 #include <concepts>
 #include <utility>
+#include <vector>
 
 namespace unroll {
 
@@ -123,6 +124,10 @@ protected:
 
     detail::ValueRef<Real> value_;
 };
+
+/// A list of values; its memory comes from the pool.
+template <class Real>
+using Vars = std::vector<Var<Real>, detail::PoolAllocator<Var<Real>>>;
 
 /// Whether T is a Var, or derived from one (a Parameter).
 template <class T>

@@ -1,0 +1,119 @@
+// Elementwise functions and operators on Vars. Operands broadcast as in NumPy; on either side of a binary one there may be a
+// Var, an array or expression, or a number. Formulas, derivatives and special values: pointwise/rules.hpp.
+#pragma once
+
+#include <unroll/autograd/var.hpp>
+
+#include <type_traits>
+
+namespace unroll {
+namespace detail {
+
+enum class Unary {
+    neg, exp, expm1, log, log1p, sqrt, rsqrt, abs, sign, square, reciprocal, sin, cos, tanh, sigmoid, erf, relu, gelu, silu,
+    softplus, log_sigmoid
+};
+enum class Binary { add, sub, mul, div, pow, maximum, minimum };
+
+template <class Real>
+Var<Real> unary(Unary op, Var<Real> x);
+template <class Real>
+Var<Real> binary(Binary op, Var<Real> a, Var<Real> b);
+
+/// Two operands of which one or both are Vars of one number type.
+template <class A, class B>
+struct PairReal {};
+template <VarLike A, class B>
+    requires(!VarLike<B> && (ArrayLike<B> || std::is_arithmetic_v<std::remove_cvref_t<B>> ||
+                             std::is_same_v<std::remove_cvref_t<B>, typename std::remove_cvref_t<A>::value_type>))
+struct PairReal<A, B> {
+    using type = typename std::remove_cvref_t<A>::value_type;
+};
+template <class A, VarLike B>
+    requires(!VarLike<A> && (ArrayLike<A> || std::is_arithmetic_v<std::remove_cvref_t<A>> ||
+                             std::is_same_v<std::remove_cvref_t<A>, typename std::remove_cvref_t<B>::value_type>))
+struct PairReal<A, B> {
+    using type = typename std::remove_cvref_t<B>::value_type;
+};
+template <VarLike A, VarLike B>
+    requires std::is_same_v<typename std::remove_cvref_t<A>::value_type, typename std::remove_cvref_t<B>::value_type>
+struct PairReal<A, B> {
+    using type = typename std::remove_cvref_t<A>::value_type;
+};
+
+template <class A, class B>
+concept OperandPair = requires { typename PairReal<A, B>::type; };
+
+template <class A, class B>
+using PairVar = Var<typename PairReal<A, B>::type>;
+
+}  // namespace detail
+
+// xtensor has unconstrained operators for anything beside an array; these are more constrained, and so are chosen.
+
+#define UNROLL_BINARY(function, op)                                                                             \
+    template <class A, class B>                                                                                 \
+        requires detail::OperandPair<A, B>                                                                      \
+    detail::PairVar<A, B> function(A&& a, B&& b) {                                                              \
+        return detail::binary<typename detail::PairReal<A, B>::type>(                                           \
+            detail::Binary::op, detail::PairVar<A, B>(std::forward<A>(a)), detail::PairVar<A, B>(std::forward<B>(b))); \
+    }
+UNROLL_BINARY(operator+, add)
+UNROLL_BINARY(operator-, sub)
+UNROLL_BINARY(operator*, mul)
+UNROLL_BINARY(operator/, div)
+UNROLL_BINARY(add, add)
+UNROLL_BINARY(sub, sub)
+UNROLL_BINARY(mul, mul)
+UNROLL_BINARY(div, div)
+/// xʸ
+UNROLL_BINARY(pow, pow)
+/// Equal operands share the gradient equally.
+UNROLL_BINARY(maximum, maximum)
+UNROLL_BINARY(minimum, minimum)
+#undef UNROLL_BINARY
+
+#define UNROLL_UNARY(function, op)                     \
+    template <class Real>                              \
+    Var<Real> function(Var<Real> x) {                  \
+        return detail::unary(detail::Unary::op, std::move(x)); \
+    }
+UNROLL_UNARY(operator-, neg)
+UNROLL_UNARY(neg, neg)
+UNROLL_UNARY(exp, exp)
+UNROLL_UNARY(expm1, expm1)
+UNROLL_UNARY(log, log)
+UNROLL_UNARY(log1p, log1p)
+UNROLL_UNARY(sqrt, sqrt)
+UNROLL_UNARY(rsqrt, rsqrt)
+UNROLL_UNARY(abs, abs)
+UNROLL_UNARY(sign, sign)
+UNROLL_UNARY(square, square)
+UNROLL_UNARY(reciprocal, reciprocal)
+UNROLL_UNARY(sin, sin)
+UNROLL_UNARY(cos, cos)
+UNROLL_UNARY(tanh, tanh)
+/// 1 / (1 + e⁻ˣ)
+UNROLL_UNARY(sigmoid, sigmoid)
+UNROLL_UNARY(erf, erf)
+UNROLL_UNARY(relu, relu)
+/// x·Φ(x), by erf.
+UNROLL_UNARY(gelu, gelu)
+/// x·sigmoid(x)
+UNROLL_UNARY(silu, silu)
+/// log(1 + eˣ)
+UNROLL_UNARY(softplus, softplus)
+UNROLL_UNARY(log_sigmoid, log_sigmoid)
+#undef UNROLL_UNARY
+
+/// x where x > 0, slope·x elsewhere.
+template <class Real>
+Var<Real> leaky_relu(Var<Real> x, double slope = 0.01);
+/// x where x > 0, alpha·(eˣ − 1) elsewhere.
+template <class Real>
+Var<Real> elu(Var<Real> x, double alpha = 1.0);
+/// x kept within [low, high]; the gradient flows where it was inside.
+template <class Real>
+Var<Real> clip(Var<Real> x, double low, double high);
+
+}  // namespace unroll

@@ -1,0 +1,254 @@
+// The op behind every elementwise function: runs a pointwise program and, backward, its adjoint program.
+#include <unroll/autograd/ops/pointwise.hpp>
+
+#include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/autograd/kernels/pointwise_generic.hpp>
+#include <unroll/autograd/linalg.hpp>
+#include <unroll/autograd/op.hpp>
+
+#include <algorithm>
+
+namespace unroll::detail {
+namespace {
+
+constexpr int kMost = 160;  // operands, parameters, saved values and gradients of one program together
+
+template <class Real>
+struct Executor {
+    using In = GenericIn<Real>;
+    using Out = GenericOut<Real>;
+    static void run(const Program& p, Index rows, Index cols, const In* in, const Out* out) {
+        run_generic<Real>(p.code.data(), static_cast<int>(p.code.size()), p.inputs, p.outputs.data(),
+                          static_cast<int>(p.outputs.size()), rows, cols, in, out);
+    }
+};
+
+template <>
+struct Executor<float> {
+    using In = detail::In;
+    using Out = detail::Out;
+    static void run(const Program& p, Index rows, Index cols, const In* in, const Out* out) {
+        kernels().run(p.code.data(), static_cast<int>(p.code.size()), p.inputs, p.outputs.data(),
+                      static_cast<int>(p.outputs.size()), rows, cols, in, out);
+    }
+};
+
+/// A result's shape as rows and columns.
+struct Grid {
+    Index rows = 1, cols = 1;
+    explicit Grid(const Shape& shape) {
+        if (shape.rank() == 0) return;
+        cols = shape.back();
+        rows = cols == 0 ? 0 : shape.size() / cols;
+    }
+};
+
+/// The shape that an operand has when `parts` of it lie side by side and each is broadcast to `result`.
+Shape joined_shape(const Shape& result, Index parts) {
+    return parts == 1 || result.rank() == 0 ? result : result.replaced(result.rank() - 1, result.back() * parts);
+}
+
+/// How one part of an operand of shape `shape` is read as an array of shape `result`.
+template <class Real>
+struct Reading {
+    const Real* data = nullptr;
+    Index row_stride = 0, col_stride = 0;
+    bool direct = true;  // its gradient has the operand's own layout
+    bool expand = false;
+};
+
+template <class Real>
+Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result, Index part, Index parts) {
+    const Shape joined = joined_shape(result, parts);
+    const Grid grid(result);
+    if (shape == joined) return {data + part * grid.cols, parts * grid.cols, 1, true, false};
+    if (shape.size() == 1 && parts == 1) return {data, 0, 0, false, false};
+    // A row vector: only its last axis is longer than 1.
+    if (shape.rank() >= 1 && shape.back() == joined.back() && shape.size() == shape.back())
+        return {data + part * grid.cols, 0, 1, false, false};
+    // One value for each row.
+    if (parts == 1 && shape.rank() == result.rank() && shape.back() == 1 && shape.replaced(shape.rank() - 1, grid.cols) == result)
+        return {data, 1, 0, false, false};
+    return {data, 0, 0, false, true};
+}
+
+/// y₁, y₂, … = program(operands). Saves what the adjoint program reads: operands, results, and what the extended program
+/// keeps of its costly instructions.
+template <class Real>
+struct Pointwise {
+    static constexpr std::string_view name = "pointwise";
+
+    const CompiledPointwise* function;
+    const CompiledAdjoint* adjoint = nullptr;
+    std::span<const PointwiseOperand> operands;
+    std::span<const double> parameters;  // valid while recording only; saved for backward
+    std::string_view shown = name;
+
+    std::string_view display_name() const noexcept { return shown; }
+
+    void infer(Shapes& s) const {
+        Shape result;
+        bool first = true;
+        for (const PointwiseOperand& o : operands) {
+            if (o.part != 0) continue;
+            Shape shape = s.in(o.input);
+            if (o.parts > 1) {
+                s.require(shape.rank() >= 1 && shape.back() % o.parts == 0,
+                          "the last axis must be a multiple of the number of columns");
+                shape = shape.replaced(shape.rank() - 1, shape.back() / o.parts);
+            }
+            result = first ? shape : broadcast(shown, result, shape);
+            first = false;
+        }
+        s.outputs(function->results(), result);
+    }
+
+    void forward(Forward<Real>& f) {
+        Mask wanted = 0;
+        if (f.recording())
+            for (std::size_t i = 0; i < operands.size(); ++i)
+                if (f.needs(operands[i].input)) wanted |= Mask{1} << i;
+        const Shape result = f.out_shape(0);
+        const Program* program = &function->program();
+        int saved = 0;
+        if (wanted) {
+            adjoint = &function->adjoint(wanted);
+            program = &adjoint->adjoint().forward;
+            saved = adjoint->adjoint().saved;
+        }
+        typename Executor<Real>::In in[kMost];
+        typename Executor<Real>::Out out[kMost];
+        UNROLL_ASSERT(program->inputs <= kMost && static_cast<int>(program->outputs.size()) <= kMost);
+        const Grid grid(result);
+        Real numbers[kMost];
+        PoolVector<Real*> expanded;
+        for (std::size_t i = 0; i < operands.size(); ++i) in[i] = read(f.in(operands[i].input).data, f.in_shape(operands[i].input),
+                                                                       result, operands[i], expanded);
+        for (std::size_t p = 0; p < parameters.size(); ++p) {
+            numbers[p] = Real(parameters[p]);
+            in[operands.size() + p] = {&numbers[p], 0, 0};
+        }
+        const int results = function->results();
+        for (int k = 0; k < results; ++k) out[k] = {f.out(k), grid.cols, false};
+        for (int j = 0; j < saved; ++j) out[results + j] = {f.save(result), grid.cols, false};
+        Executor<Real>::run(*program, grid.rows, grid.cols, in, out);
+        for (Real* memory : expanded) pool_free(memory);
+        if (!wanted) return;
+        const Adjoint& a = adjoint->adjoint();
+        for (std::size_t i = 0; i < operands.size(); ++i)
+            if (a.needs_input >> i & 1) f.save_in(operands[i].input);
+        for (int k = 0; k < results; ++k)
+            if (a.needs_output >> k & 1) f.save_out(k);
+        if (!parameters.empty()) std::copy_n(numbers, parameters.size(), f.save(Shape{static_cast<Index>(parameters.size())}));
+    }
+
+    void backward(unroll::Backward<Real>& b) const {
+        Mask present = 0;
+        for (int k = 0; k < function->results(); ++k)
+            if (b.gout(k)) present |= Mask{1} << k;
+        const detail::Backward& plan = adjoint->backward(present);
+        const Shape result = b.out_shape(0);
+        const Grid grid(result);
+        typename Executor<Real>::In in[kMost];
+        typename Executor<Real>::Out out[kMost];
+        PoolVector<Real*> temporary;
+        const int saved = adjoint->adjoint().saved;
+        UNROLL_ASSERT(plan.program.inputs <= kMost);
+        const Real* numbers = nullptr;
+        if (function->parameters() > 0) numbers = b.saved(saved).data;
+        for (int i = 0; i < plan.program.inputs; ++i) {
+            const Source& source = plan.reads[static_cast<std::size_t>(i)];
+            switch (source.kind) {
+                case Source::Kind::input:
+                    if (source.index < operands.size()) {
+                        const PointwiseOperand& o = operands[source.index];
+                        in[i] = read(b.in(o.input).data, saved_shape(b, o.input), result, o, temporary);
+                    } else {
+                        in[i] = {numbers + (source.index - operands.size()), 0, 0};
+                    }
+                    break;
+                case Source::Kind::output: in[i] = {b.out(source.index).data, grid.cols, 1}; break;
+                case Source::Kind::saved: in[i] = {b.saved(source.index).data, grid.cols, 1}; break;
+                case Source::Kind::gradient: in[i] = {b.gout(source.index).data, grid.cols, 1}; break;
+            }
+        }
+        // Where each gradient goes: straight to its place if the operand was not broadcast, otherwise to a full array first.
+        struct Target {
+            Real* data = nullptr;
+            bool adding = false, direct = false;
+        };
+        Target targets[64];
+        bool twice = false;
+        for (Index i = 0; i < b.inputs(); ++i) twice = twice || (i > 0 && b.needs(i) && shares_slot(b, i));
+        for (std::size_t s = 0; s < operands.size(); ++s) {
+            const PointwiseOperand& o = operands[s];
+            if (o.part != 0 || !b.needs(o.input)) continue;
+            Target& target = targets[o.input];
+            const Shape joined = joined_shape(result, o.parts);
+            bool complete = !twice;  // every part gets a gradient, so that nothing need be set to zero first
+            for (int p = 0; p < o.parts; ++p) complete = complete && plan.gradient_of_input[s + static_cast<std::size_t>(p)] >= 0;
+            target.direct = b.in_shape(o.input) == joined;
+            if (target.direct) {
+                const auto place = b.grad(o.input);
+                target.data = place.data;
+                target.adding = place.adding;
+            } else {
+                temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(joined.size()) * sizeof(Real))));
+                target.data = temporary.back();
+            }
+            if (!target.adding && !complete) {
+                std::fill_n(target.data, joined.size(), Real(0));
+                target.adding = true;
+            }
+        }
+        for (std::size_t s = 0; s < operands.size(); ++s) {
+            const int k = plan.gradient_of_input[s];
+            const PointwiseOperand& o = operands[s];
+            if (k < 0 || !b.needs(o.input)) continue;
+            const Target& target = targets[o.input];
+            out[k] = {target.data + o.part * grid.cols, o.parts * grid.cols, target.adding};
+        }
+        Executor<Real>::run(plan.program, grid.rows, grid.cols, in, out);
+        for (std::size_t s = 0; s < operands.size(); ++s) {
+            const PointwiseOperand& o = operands[s];
+            if (o.part == 0 && b.needs(o.input) && !targets[o.input].direct)
+                b.add_reduced(o.input, targets[o.input].data, joined_shape(result, o.parts));
+        }
+        for (Real* memory : temporary) pool_free(memory);
+    }
+
+private:
+    static typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const PointwiseOperand& o,
+                                            PoolVector<Real*>& temporary) {
+        const Reading<Real> r = reading(data, shape, result, o.part, o.parts);
+        if (!r.expand) return {r.data, r.row_stride, r.col_stride};
+        const Shape joined = joined_shape(result, o.parts);
+        temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(joined.size()) * sizeof(Real))));
+        expand_broadcast(data, shape, temporary.back(), joined);
+        const Grid grid(result);
+        return {temporary.back() + o.part * grid.cols, o.parts * grid.cols, 1};
+    }
+    static const Shape& saved_shape(unroll::Backward<Real>& b, Index i) { return b.saved_in_shape(i); }
+    static bool shares_slot(unroll::Backward<Real>& b, Index i) {
+        for (Index j = 0; j < i; ++j)
+            if (b.same_slot(i, j)) return true;
+        return false;
+    }
+};
+
+}  // namespace
+
+template <class Real>
+void run_pointwise(std::string_view name, const PointwiseCall& call, std::span<const PointwiseOperand> operands,
+                   std::span<Var<Real>> in, std::span<Var<Real>> out) {
+    apply_all<Real>(Pointwise<Real>{call.function, nullptr, operands, call.parameters, name}, in, out);
+}
+
+template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>, std::span<Var<float>>,
+                            std::span<Var<float>>);
+template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>, std::span<Var<double>>,
+                            std::span<Var<double>>);
+template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>,
+                            std::span<Var<Dual<double>>>, std::span<Var<Dual<double>>>);
+
+}  // namespace unroll::detail
