@@ -22,7 +22,6 @@ concept ArrayLike = xt::is_xexpression<std::remove_cvref_t<E>>::value;
 /// The shape of an array or expression.
 template <ArrayLike E>
 Shape shape_of(const E& array) {
-    Shape shape;
     const auto& lengths = array.shape();
     std::array<Index, Shape::kMaxRank> copy{};
     const std::size_t rank = array.dimension();
