@@ -80,7 +80,9 @@ def main():
     for line in sys.stdin:
         try:
             request = json.loads(line)
-            if "run" in request:
+            if "hello" in request:
+                answer = {"hello": True}
+            elif "run" in request:
                 times, losses = [], []
                 for _ in range(request["run"]):
                     start = time.perf_counter()

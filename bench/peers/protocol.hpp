@@ -139,7 +139,9 @@ inline int serve(const std::function<Job(const Request&)>& set_up) {
         nlohmann::json answer;
         try {
             const auto line = nlohmann::json::parse(text);
-            if (line.contains("run")) {
+            if (line.contains("hello")) {
+                answer["hello"] = true;  // libraries are loaded, nothing else has happened yet
+            } else if (line.contains("run")) {
                 if (!job.step) throw std::runtime_error("not set up yet");
                 answer = run(job, line.at("run").get<int>());
             } else {
