@@ -28,6 +28,36 @@ std::uint64_t RandomStream::bits() noexcept {
     return static_cast<std::uint64_t>(words[half]) << 32 | words[half + 1];
 }
 
+namespace {
+thread_local constinit DrawLog* recording = nullptr;
+thread_local constinit const DrawLog* replaying = nullptr;
+thread_local constinit std::size_t next_replayed = 0;
+}  // namespace
+
+DrawRecorder::DrawRecorder(DrawLog& log) noexcept : before_(recording) { recording = &log; }
+DrawRecorder::~DrawRecorder() { recording = before_; }
+
+DrawReplay::DrawReplay(const DrawLog& log) noexcept : before_(replaying), next_before_(next_replayed) {
+    replaying = &log;
+    next_replayed = 0;
+}
+DrawReplay::~DrawReplay() {
+    replaying = before_;
+    next_replayed = next_before_;
+}
+
+std::uint64_t RandomStream::next_call() {
+    std::uint64_t call = 0;
+    if (replaying) {
+        UNROLL_ASSERT(next_replayed < replaying->counters.size());
+        call = replaying->counters[next_replayed++];
+    } else {
+        call = counter_++;
+    }
+    if (recording) recording->counters.push_back(call);
+    return call;
+}
+
 double RandomStream::normal() noexcept {
     const double u = 1.0 - uniform();  // in (0, 1]
     const double v = uniform();

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace unroll {
 
@@ -19,6 +20,36 @@ std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stre
 
 /// The number of a stream from its name (64-bit FNV-1a).
 std::uint64_t stream_of(std::string_view name) noexcept;
+
+/// Where draws of whole calls (dropout masks) began, so that a part of the graph that runs again repeats them.
+struct DrawLog {
+    std::vector<std::uint64_t> counters;
+};
+
+/// Notes the draws of this thread in a log while it stands.
+class DrawRecorder {
+public:
+    explicit DrawRecorder(DrawLog& log) noexcept;
+    DrawRecorder(const DrawRecorder&) = delete;
+    DrawRecorder& operator=(const DrawRecorder&) = delete;
+    ~DrawRecorder();
+
+private:
+    DrawLog* before_;
+};
+
+/// Repeats the draws of a log on this thread while it stands; streams stay where they are.
+class DrawReplay {
+public:
+    explicit DrawReplay(const DrawLog& log) noexcept;
+    DrawReplay(const DrawReplay&) = delete;
+    DrawReplay& operator=(const DrawReplay&) = delete;
+    ~DrawReplay();
+
+private:
+    const DrawLog* before_;
+    std::size_t next_before_;
+};
 
 /// A position in one stream of random numbers; its whole state is three numbers.
 class RandomStream {
@@ -31,6 +62,9 @@ public:
     std::uint64_t stream() const noexcept { return stream_; }
     std::uint64_t counter() const noexcept { return counter_; }
     void set_counter(std::uint64_t counter) noexcept { counter_ = counter; }
+    /// The counter for one call that draws many numbers by position; the stream moves on by one (but not in a DrawReplay,
+    /// which gives the noted one).
+    std::uint64_t next_call();
 
     /// 64 random bits.
     std::uint64_t bits() noexcept;

@@ -42,6 +42,16 @@ Tape<Real>*& current_tape() noexcept {
 
 }  // namespace
 
+bool set_no_grad(bool paused) noexcept { return std::exchange(no_grad, paused); }
+
+template <class Real>
+Tape<Real>*& current_tape_of_thread() noexcept {
+    return current_tape<Real>();
+}
+template Tape<float>*& current_tape_of_thread() noexcept;
+template Tape<double>*& current_tape_of_thread() noexcept;
+template Tape<Dual<double>>*& current_tape_of_thread() noexcept;
+
 bool tape_alive(std::uint64_t id) noexcept {
     return id != 0 && standing[id % kTapes].load(std::memory_order_relaxed) == id;
 }
@@ -189,6 +199,7 @@ Index Tape<Real>::slot_for(detail::Value<Real>& value) {
         if (parent_) {
             const Index above = parent_->slot_for(value);
             slots_[number].captured = above;
+            captured_.push_back(Var<Real>::from(detail::ValueRef<Real>::share(&value)));
         }
         slots_[number].parameter = value.parameter;
         leaves_.push_back({value.parameter, number, value.parameter->version});
@@ -199,6 +210,7 @@ Index Tape<Real>::slot_for(detail::Value<Real>& value) {
         if (slots_[number].captured == above) return number;
     const Index number = new_slot(value.shape, detail::kLeaf);
     slots_[number].captured = above;
+    captured_.push_back(Var<Real>::from(detail::ValueRef<Real>::share(&value)));
     return number;
 }
 

@@ -173,10 +173,6 @@ private:
         Index slot;
         std::uint64_t version;
     };
-    struct Capture {
-        detail::Value<Real>* value;
-        Index slot;
-    };
     enum class State { recording, running, finished };
 
     Tape(Tape* parent, bool inherit);  // a child
@@ -218,6 +214,7 @@ private:
     detail::ChunkList<detail::Pending<Real>> pending_;
     detail::PoolVector<Leaf> leaves_;
     detail::PoolVector<Index> watched_;
+    Vars<Real> captured_;  // of a child: what it takes from outside
     std::vector<HookEntry> hooks_;
     std::uint64_t sweep_ = 0;
     Index deferred_products_ = 0;

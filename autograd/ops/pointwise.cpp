@@ -146,7 +146,7 @@ struct Pointwise {
         Mask present = 0;
         for (int k = 0; k < function->results(); ++k)
             if (b.gout(k)) present |= Mask{1} << k;
-        const detail::Backward& plan = adjoint->backward(present);
+        const BackwardProgram& plan = adjoint->backward(present);
         const Shape result = b.out_shape(0);
         const Grid grid(result);
         typename Executor<Real>::In in[kMost];

@@ -94,6 +94,10 @@ constexpr auto operand_table() {
     return table;
 }
 
+/// The type of a function's result when it is called with N symbols.
+template <class Function, std::size_t... I>
+auto result_of(std::index_sequence<I...>) -> decltype(std::declval<Function&>()((static_cast<void>(I), std::declval<Symbol>())...));
+
 template <class... Operands>
 inline constexpr auto kOperandTable = operand_table<Operands...>();
 
@@ -108,9 +112,7 @@ auto pointwise(Function&& function, Operands&&... operands) {
     constexpr auto& table = detail::kOperandTable<std::remove_cvref_t<Operands>...>;
     const detail::PointwiseCall call = detail::compile_pointwise<table.size()>(function);
     std::array<Var<Real>, sizeof...(Operands)> in{detail::operand_value<Real>(std::forward<Operands>(operands))...};
-    using Result = decltype([]<std::size_t... I>(std::index_sequence<I...>) {
-        return std::declval<Function&>()(((void)I, std::declval<Symbol>())...);
-    }(std::make_index_sequence<table.size()>{}));
+    using Result = decltype(detail::result_of<Function>(std::make_index_sequence<table.size()>{}));
     std::array<Var<Real>, detail::is_single_result<Result> ? 1 : detail::result_count<Result>()> out;
     detail::run_pointwise<Real>("pointwise", call, table, in, out);
     if constexpr (detail::is_single_result<Result>)

@@ -15,7 +15,7 @@ namespace unroll::detail {
 
 namespace {
 
-bool has(Mask mask, int bit) { return (mask >> bit & 1) != 0; }
+bool has(Mask mask, int bit) { return bit < kMaxOperands && (mask >> bit & 1) != 0; }
 
 /// Copies the instructions of a program; `known` holds the registers of its inputs in the builder. Returns those of all its registers.
 std::vector<Register> copy_into(Builder& builder, const Program& program, std::vector<Register> known) {
@@ -33,7 +33,8 @@ std::vector<Register> copy_into(Builder& builder, const Program& program, std::v
 /// A program and its derivative, in one builder.
 class Derivation {
 public:
-    Derivation(const Program& program, Mask wanted) : program_(program), wanted_(wanted), recorder_(program.inputs) {}
+    Derivation(const Program& program, Mask wanted, int operands)
+        : program_(program), wanted_(wanted), operands_(operands), recorder_(program.inputs) {}
 
     Adjoint run() {
         copy_forward();
@@ -58,7 +59,7 @@ private:
         std::vector<bool> active(static_cast<std::size_t>(forward_size_), false);
         for (int r = 0; r < forward_size_; ++r) {
             if (r < program_.inputs) {
-                active[static_cast<std::size_t>(r)] = has(wanted_, r);
+                active[static_cast<std::size_t>(r)] = r < operands_ && has(wanted_, r);
                 continue;
             }
             const Instruction& instruction = builder().at(static_cast<Register>(r));
@@ -117,7 +118,7 @@ private:
             const Instruction& instruction = builder().at(here);
             const bool is_input = r < program_.inputs;
             const bool is_output = std::find(outputs_.begin(), outputs_.end(), here) != outputs_.end();
-            Keepable value{is_input ? kKeepInput : is_output ? kKeepOutput : kKeepResult,
+            Keepable value{is_input ? (r < operands_ ? kKeepInput : 0) : is_output ? kKeepOutput : kKeepResult,
                            is_input ? kNever : recompute_cost(instruction.op), bool(reached[static_cast<std::size_t>(r)]), {}};
             for (const Register operand : operands(instruction)) value.operands.push_back(operand);
             values.push_back(std::move(value));
@@ -140,7 +141,7 @@ private:
         for (const Register r : kept_) {
             if (r < program_.inputs) {
                 read(r, Source::Kind::input, r);
-                adjoint.needs_input |= Mask{1} << r;
+                if (r < operands_) adjoint.needs_input |= Mask{1} << r;
             } else {
                 const bool is_output = std::find(outputs_.begin(), outputs_.end(), r) != outputs_.end();
                 (is_output ? kept_outputs : kept_results).push_back(r);
@@ -168,6 +169,7 @@ private:
 
     const Program& program_;
     const Mask wanted_;
+    const int operands_;
     Recorder recorder_;
     int forward_size_ = 0;                // registers below are the forward part
     std::vector<Register> outputs_;       // of the program
@@ -180,12 +182,12 @@ private:
 
 }  // namespace
 
-Adjoint differentiate(const Program& program, Mask wanted) {
-    UNROLL_ASSERT(program.inputs <= kMaxOperands && program.outputs.size() <= kMaxOperands);
-    return Derivation(program, wanted).run();
+Adjoint differentiate(const Program& program, Mask wanted, int operands) {
+    UNROLL_ASSERT(operands <= program.inputs && operands <= kMaxOperands && program.outputs.size() <= kMaxOperands);
+    return Derivation(program, wanted, operands).run();
 }
 
-Backward without_absent(const Backward& backward, Mask present) {
+BackwardProgram without_absent(const BackwardProgram& backward, Mask present) {
     Recorder recorder(backward.program.inputs);
     Builder& builder = recorder.builder();
     builder.set_simplify(Simplify::zeros);
@@ -196,7 +198,7 @@ Backward without_absent(const Backward& backward, Mask present) {
     }
     const std::vector<Register> copies = copy_into(builder, backward.program, std::move(inputs));
 
-    Backward result;
+    BackwardProgram result;
     std::vector<Register> results;
     for (const int k : backward.gradient_of_input) {
         const bool nonzero = k >= 0 && !builder.is_constant(copies[backward.program.outputs[static_cast<std::size_t>(k)]], 0);

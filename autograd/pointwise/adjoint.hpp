@@ -32,7 +32,7 @@ struct Source {
 };
 
 /// From gradients of outputs to gradients of inputs.
-struct Backward {
+struct BackwardProgram {
     Program program;
     std::vector<Source> reads;           ///< of each input of the program; inputs first, then outputs, saved, gradients
     std::vector<int> gradient_of_input;  ///< by input: which output of the program; -1: not wanted, or always zero
@@ -41,18 +41,20 @@ struct Backward {
 struct Adjoint {
     Program forward;            ///< the program with the saved values as further outputs
     int saved = 0;              ///< how many
-    Mask needs_input = 0;       ///< inputs that backward reads; the others need not stay alive
+    Mask needs_input = 0;       ///< operands that backward reads; the others need not stay alive
     Mask needs_output = 0;      ///< outputs that backward reads
-    Backward backward;          ///< for gradients of all outputs
+    BackwardProgram backward;          ///< for gradients of all outputs
 };
 
 /// Derives the gradients of the wanted inputs. What is saved is the cheapest by the measure of cut.hpp: results of transcendental
 /// functions mostly, never what arithmetic gets from kept values. It depends on the program and on `wanted` only.
-Adjoint differentiate(const Program& program, Mask wanted);
+/// Inputs from number `operands` on are parameters: scalars, which cost nothing to keep and have no gradient.
+Adjoint differentiate(const Program& program, Mask wanted, int operands);
+inline Adjoint differentiate(const Program& program, Mask wanted) { return differentiate(program, wanted, program.inputs); }
 
 /// The same derivative where some outputs have no gradient: those that are absent count as zero, and what only they needed is gone. It
 /// reads nothing that the full one does not.
-Backward without_absent(const Backward& backward, Mask present);
+BackwardProgram without_absent(const BackwardProgram& backward, Mask present);
 
 /// The extended forward program and the derivative as text:
 ///     h = o * tanh(c)            -- with s0 = tanh(c) saved

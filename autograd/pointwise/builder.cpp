@@ -35,7 +35,7 @@ constexpr bool is_commutative(Opcode op) {
 
 void Builder::start(int inputs) {
     nodes_.clear();
-    table_.assign(64, kNone);
+    table_.assign(128, kNone);
     set_simplify(Simplify::exact);
     for (int i = 0; i < inputs; ++i) add_input();
 }
@@ -68,18 +68,26 @@ Register Builder::constant(double value) { return emit(Opcode::constant, 0, 0, 0
 
 Register Builder::emit(Opcode op, Register a, Register b, Register c) {
     if (op == Opcode::fma) return emit(Opcode::add, emit(Opcode::mul, a, b), c);
-    // One order for both ways of writing it; a constant comes last.
-    if (is_commutative(op) && (is_constant(a) != is_constant(b) ? is_constant(a) : a > b)) std::swap(a, b);
+    if (is_commutative(op) && is_constant(a)) std::swap(a, b);  // the rewritings look for constants in second place
     if (const auto known = simplified(op, a, b, c)) return *known;
+    // The other order is the same operation; what is added stays in the order in which it was written.
+    if (is_commutative(op) && a != b) {
+        if (const auto known = find({op, b, a, c, 0.0})) return *known;
+    }
     return emit(op, a, b, c, 0.0);
 }
 
-Register Builder::emit(Opcode op, Register a, Register b, Register c, double value) {
-    const Instruction instruction{op, a, b, c, value};
+std::optional<Register> Builder::find(const Instruction& instruction) const {
     const std::size_t mask = table_.size() - 1;
     for (std::size_t slot = hash_of(instruction) & mask; table_[slot] != kNone; slot = (slot + 1) & mask) {
         if (same(nodes_[table_[slot]], instruction)) return table_[slot];
     }
+    return {};
+}
+
+Register Builder::emit(Opcode op, Register a, Register b, Register c, double value) {
+    const Instruction instruction{op, a, b, c, value};
+    if (const auto known = find(instruction)) return *known;
     const Register r = append(instruction);
     if (nodes_.size() * 2 > table_.size()) {
         rehash();
@@ -101,14 +109,14 @@ void Builder::finish(std::span<const Register> inputs, std::span<const Register>
     }
 
     const auto swallowed = [&](Register r) { return nodes_[r].op == Opcode::mul && uses_[r] == 1 && number_[r] == kNone; };
-    // A product with one reader disappears into it if that is a sum; the later of two products does, as its operands are nearer.
+    // A product with one reader disappears into it if that is a sum; the first of two products does, so that text keeps its order.
     for (std::size_t r = 0; r < n; ++r) {
         const Instruction& node = nodes_[r];
         if (uses_[r] == 0 || number_[r] != kNone || node.op != Opcode::add) continue;
-        if (swallowed(node.b)) {
-            uses_[node.b] = 0;
-        } else if (swallowed(node.a)) {
+        if (swallowed(node.a)) {
             uses_[node.a] = 0;
+        } else if (swallowed(node.b)) {
+            uses_[node.b] = 0;
         }
     }
 
@@ -119,9 +127,9 @@ void Builder::finish(std::span<const Register> inputs, std::span<const Register>
         Instruction instruction = nodes_[r];
         UNROLL_ASSERT(instruction.op != Opcode::count);
         if (instruction.op == Opcode::add && (uses_[instruction.b] == 0 || uses_[instruction.a] == 0)) {
-            const bool second = uses_[instruction.b] == 0;
-            const Instruction& product = nodes_[second ? instruction.b : instruction.a];
-            instruction = {Opcode::fma, product.a, product.b, second ? instruction.a : instruction.b, 0.0};
+            const bool first = uses_[instruction.a] == 0;
+            const Instruction& product = nodes_[first ? instruction.a : instruction.b];
+            instruction = {Opcode::fma, product.a, product.b, first ? instruction.b : instruction.a, 0.0};
         }
         const int n_operands = operand_count(instruction.op);
         Register* const fields[] = {&instruction.a, &instruction.b, &instruction.c};

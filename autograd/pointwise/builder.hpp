@@ -62,6 +62,7 @@ private:
     bool is_masked_gradient(Register r) const;
 
     Register emit(Opcode op, Register a, Register b, Register c, double value);
+    std::optional<Register> find(const Instruction& instruction) const;
     Register append(const Instruction& instruction);
     void insert(Register r);
     void rehash();

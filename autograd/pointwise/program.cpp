@@ -120,23 +120,22 @@ private:
         return {fmt::format("{} {} {}", operand(a, binding), sign, operand(b, tighter)), binding};
     }
 
+    // Constants are kept in second place; people write them first.
+    Text product(Register a, Register b) const {
+        const bool constant_last = !program_.is_input(b) && program_.at(b).op == Opcode::constant;
+        return constant_last ? infix("*", kProduct, b, a) : infix("*", kProduct, a, b);
+    }
+
     Text expression(Register r) const {
         const Instruction& i = program_.at(r);
         switch (i.op) {
             case Opcode::constant: return {fmt::format("{}", i.value), i.value < 0 ? kUnary : kAtom};
             case Opcode::add: return infix("+", kSum, i.a, i.b);
             case Opcode::sub: return infix("-", kSum, i.a, i.b);
-            case Opcode::mul: {
-                // Constants are kept in second place; people write them first.
-                const bool constant_last = !program_.is_input(i.b) && program_.at(i.b).op == Opcode::constant;
-                return constant_last ? infix("*", kProduct, i.b, i.a) : infix("*", kProduct, i.a, i.b);
-            }
+            case Opcode::mul: return product(i.a, i.b);
             case Opcode::div: return infix("/", kProduct, i.a, i.b);
             case Opcode::neg: return {"-" + operand(i.a, kUnary), kUnary};
-            case Opcode::fma: {
-                const Text product = infix("*", kProduct, i.a, i.b);
-                return {fmt::format("{} + {}", product.text, operand(i.c, kProduct)), kSum};
-            }
+            case Opcode::fma: return {fmt::format("{} + {}", product(i.a, i.b).text, operand(i.c, kProduct)), kSum};
             case Opcode::less: return infix("<", kComparison, i.a, i.b);
             case Opcode::less_equal: return infix("<=", kComparison, i.a, i.b);
             case Opcode::equal: return infix("==", kEquality, i.a, i.b);

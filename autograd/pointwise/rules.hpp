@@ -9,7 +9,9 @@
 // tested against these values.
 #pragma once
 
+#include <array>
 #include <cmath>
+#include <cstddef>
 
 #include <unroll/autograd/kernels/opcode.hpp>
 #include <unroll/autograd/pointwise/symbol.hpp>
@@ -385,27 +387,27 @@ constexpr void for_each(Function&& f) {
         f(LogicalOr{}), f(LogicalNot{}), f(Select{}), f(TanhGradient{}), f(SigmoidGradient{});
 }
 
-/// One element of a rule. Operands that it does not have are ignored.
-template <class Rule, class Real>
-Real value(const Real& a, const Real& b, const Real& c) {
-    if constexpr (operand_count(Rule::kOpcode) == 1) {
-        return Rule::value(a);
-    } else if constexpr (operand_count(Rule::kOpcode) == 2) {
-        return Rule::value(a, b);
-    } else {
-        return Rule::value(a, b, c);
-    }
-}
-
-/// The same for an opcode known at run time only; `constant` has no value here.
+/// The value of any operation for one element. Operands that it does not have are ignored; `constant` has no value here.
 template <class Real>
-Real value(Opcode op, const Real& a, const Real& b, const Real& c) {
-    Real result{};
-    for_each([&]<class Rule>(Rule) {
-        if (op == Rule::kOpcode) result = value<Rule, Real>(a, b, c);
+using Value = Real (*)(const Real& a, const Real& b, const Real& c);
+
+template <class Real>
+inline constexpr auto kValues = [] {
+    std::array<Value<Real>, static_cast<std::size_t>(Opcode::count)> table{};
+    for_each([&table]<class Rule>(Rule) {
+        table[static_cast<std::size_t>(Rule::kOpcode)] = [](const Real& a, [[maybe_unused]] const Real& b,
+                                                            [[maybe_unused]] const Real& c) {
+            if constexpr (operand_count(Rule::kOpcode) == 1) {
+                return Rule::value(a);
+            } else if constexpr (operand_count(Rule::kOpcode) == 2) {
+                return Rule::value(a, b);
+            } else {
+                return Rule::value(a, b, c);
+            }
+        };
     });
-    return result;
-}
+    return table;
+}();
 
 /// Whether an operand (0, 1, 2) of an operation can have a gradient.
 bool has_gradient(Opcode op, int operand);

@@ -33,7 +33,9 @@ std::optional<Register> Builder::simplified(Opcode op, Register a, Register b, R
         value[i] = nodes_[operand[i]].value;
         ++constants;
     }
-    if (constants == count) return constant(rules::value(op, value[0], value[1], value[2]));
+    if (constants == count) {
+        return constant(rules::kValues<double>[static_cast<std::size_t>(op)](value[0], value[1], value[2]));
+    }
     if (mode_ != Simplify::exact) {
         if (const auto known = simplified_gradient(op, a, b)) return known;
     }

@@ -1,0 +1,136 @@
+// Gradient checkpointing.
+#include <unroll/autograd/checkpoint.hpp>
+
+#include <unroll/autograd/child_tape.hpp>
+#include <unroll/autograd/random.hpp>
+
+#include <memory>
+
+namespace unroll {
+namespace {
+
+/// Outputs of a function that will run again. Its inputs are everything that the function took from the tape.
+template <class Real>
+struct Checkpoint {
+    static constexpr std::string_view name = "checkpoint";
+
+    std::shared_ptr<const CheckpointFunction<Real>> function;
+    Vars<Real> inputs;
+    Vars<Real> results;  // of the first run; empty afterwards
+    std::shared_ptr<const DrawLog> draws;
+
+    void infer(Shapes& s) const {
+        UNROLL_ASSERT(results.size() <= 4096);
+        if (results.size() <= 16)
+            for (const Var<Real>& r : results) s.output(r.shape());
+        else
+            many(s);
+    }
+    void forward(Forward<Real>& f) {
+        for (std::size_t k = 0; k < results.size(); ++k) {
+            detail::Value<Real>& made = *results[k].internal();
+            f.place(static_cast<Index>(k), made.block, made.data, false);
+        }
+        results.clear();
+    }
+    void backward(Backward<Real>& b) const {
+        ChildTape<Real> child(b.tape());
+        Vars<Real> again;
+        {
+            const DrawReplay replay(*draws);
+            again = (*function)(inputs);
+        }
+        child.pause();
+        Vars<Real> reached;
+        std::vector<Tensor<Real>, detail::PoolAllocator<Tensor<Real>>> upstream;
+        for (std::size_t k = 0; k < again.size(); ++k) {
+            const View<Real> g = b.gout(static_cast<Index>(k));
+            if (!g || !child.needs(again[k])) continue;
+            reached.push_back(again[k]);
+            upstream.push_back(alias<Real>({}, const_cast<Real*>(g.data), again[k].shape()));
+        }
+        if (!reached.empty()) child.backward(reached, upstream);
+    }
+
+private:
+    // More than sixteen results: all but a few at the end have one shape (outputs of time steps, then states).
+    void many(Shapes& s) const {
+        bool equal = true;
+        for (const Var<Real>& r : results) equal = equal && r.shape() == results[0].shape();
+        if (!equal) detail::fail_usage(name, "more than sixteen results must all have one shape");
+        s.outputs(static_cast<Index>(results.size()), results[0].shape());
+    }
+};
+
+}  // namespace
+
+template <class Real>
+Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& inputs) {
+    Tape<Real>* tape = Tape<Real>::current();
+    if (!tape) return function(inputs);
+    auto kept = std::make_shared<const CheckpointFunction<Real>>(std::move(function));
+    auto draws = std::make_shared<DrawLog>();
+    Vars<Real> results, captured;
+    {
+        ChildTape<Real> child(*tape);
+        {
+            const DrawRecorder recorder(*draws);
+            results = (*kept)(inputs);
+        }
+        child.pause();
+        captured = child.captured();
+    }
+    if (captured.empty()) return results;
+    Vars<Real> out(results.size());
+    apply_all<Real>(Checkpoint<Real>{std::move(kept), inputs, std::move(results), std::move(draws)},
+                    std::span<Var<Real>>(captured), std::span<Var<Real>>(out));
+    return out;
+}
+
+// ---- ChildTape ----
+
+template <class Real>
+ChildTape<Real>::ChildTape(Tape<Real>& parent)
+    : tape_(&parent, true), before_(detail::current_tape_of_thread<Real>()), no_grad_before_(detail::set_no_grad(false)) {
+    detail::current_tape_of_thread<Real>() = &tape_;
+}
+
+template <class Real>
+ChildTape<Real>::~ChildTape() {
+    pause();
+}
+
+template <class Real>
+void ChildTape<Real>::pause() noexcept {
+    if (!recording_) return;
+    recording_ = false;
+    detail::current_tape_of_thread<Real>() = before_;
+    detail::set_no_grad(no_grad_before_);
+}
+
+template <class Real>
+const Vars<Real>& ChildTape<Real>::captured() const noexcept {
+    return tape_.captured_;
+}
+
+template <class Real>
+bool ChildTape<Real>::needs(const Var<Real>& value) const {
+    return value && tape_.needs(*value.internal());
+}
+
+template <class Real>
+void ChildTape<Real>::backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream) {
+    tape_.start_sweep(outputs, upstream);
+    tape_.run_sweep({});
+    tape_.state_ = Tape<Real>::State::finished;
+}
+
+#define UNROLL_INSTANTIATE(R)       \
+    template class ChildTape<R>;    \
+    template Vars<R> checkpoint(CheckpointFunction<R>, const Vars<R>&);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
+
+}  // namespace unroll

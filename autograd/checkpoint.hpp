@@ -1,0 +1,20 @@
+// Gradient checkpointing: a part of the graph that keeps nothing but its inputs, and runs again when gradients come back.
+#pragma once
+
+#include <unroll/autograd/tape.hpp>
+
+#include <functional>
+
+namespace unroll {
+
+/// What a checkpoint runs: pure but for random draws, which are repeated exactly. It may use parameters and other Vars.
+template <class Real>
+using CheckpointFunction = std::function<Vars<Real>(std::span<const Var<Real>> inputs)>;
+
+/// function(inputs) as one node: values made inside are freed at once; backward runs the function again on a child tape.
+/// Whatever the function refers to must live until then. Without a tape it is just called.
+/// Source: Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost", 2016.
+template <class Real>
+Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& inputs);
+
+}  // namespace unroll
