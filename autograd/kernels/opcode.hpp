@@ -48,7 +48,11 @@ enum class Opcode : std::uint8_t {
     select,            // a != 0 ? b : c
     tanh_gradient,     // a * (1 - b * b): a is the gradient of the result, b = tanh(x)
     sigmoid_gradient,  // a * (b * (1 - b)): a is the gradient of the result, b = sigmoid(x)
-    count              // how many there are; not an operation
+    count,             // how many there are; not an operation
+    // Pairs of operations that fuse.hpp makes for execution alone; programs as built, derived and printed have none.
+    mul_tanh_gradient,     // (a * b) * (1 - c * c)
+    mul_sigmoid_gradient,  // (a * b) * (c * (1 - c))
+    end                    // not an operation
 };
 
 // Static single assignment: register r is input r while r < number of inputs, and otherwise the result of
@@ -63,42 +67,23 @@ struct Instruction {
 // stack. Whoever builds a program checks it.
 inline constexpr int kMaxRegisters = 1024;
 
-// Number of operands of an operation: 0, 1, 2 or 3.
-constexpr int operand_count(Opcode op) {
-    switch (op) {
-        case Opcode::constant:
-        case Opcode::count: return 0;
-        case Opcode::add:
-        case Opcode::sub:
-        case Opcode::mul:
-        case Opcode::div:
-        case Opcode::maximum:
-        case Opcode::minimum:
-        case Opcode::pow:
-        case Opcode::less:
-        case Opcode::less_equal:
-        case Opcode::equal:
-        case Opcode::not_equal:
-        case Opcode::logical_and:
-        case Opcode::logical_or:
-        case Opcode::tanh_gradient:
-        case Opcode::sigmoid_gradient: return 2;
-        case Opcode::fma:
-        case Opcode::select: return 3;
-        default: return 1;
-    }
-}
+// Number of operands of each operation, in the order of Opcode.
+inline constexpr std::uint8_t kOperandCounts[] = {0, 2, 2, 2, 2, 1, 2, 2, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                  1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 1, 3, 2, 2, 0, 3, 3};
+static_assert(sizeof(kOperandCounts) == static_cast<std::size_t>(Opcode::end));
+constexpr int operand_count(Opcode op) { return op < Opcode::end ? kOperandCounts[static_cast<int>(op)] : 0; }
 
 // Name as written above, for dumps and messages.
 constexpr const char* opcode_name(Opcode op) {
     constexpr const char* kNames[] = {
-        "constant",   "add",     "sub",     "mul",        "div",         "neg",        "maximum",     "minimum",
-        "fma",        "square",  "reciprocal", "sqrt",    "rsqrt",       "abs",        "sign",        "exp",
-        "expm1",      "log",     "log1p",   "sin",        "cos",         "tanh",       "sigmoid",     "relu",
-        "softplus",   "erf",     "pow",     "less",       "less_equal",  "equal",      "not_equal",   "logical_and",
-        "logical_or", "logical_not", "select", "tanh_gradient", "sigmoid_gradient"};
-    static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<std::size_t>(Opcode::count));
-    return op < Opcode::count ? kNames[static_cast<int>(op)] : "?";
+        "constant",  "add",         "sub",        "mul",         "div",         "neg",           "maximum",
+        "minimum",   "fma",         "square",     "reciprocal",  "sqrt",        "rsqrt",         "abs",
+        "sign",      "exp",         "expm1",      "log",         "log1p",       "sin",           "cos",
+        "tanh",      "sigmoid",     "relu",       "softplus",    "erf",         "pow",           "less",
+        "less_equal", "equal",      "not_equal",  "logical_and", "logical_or",  "logical_not",   "select",
+        "tanh_gradient", "sigmoid_gradient", "?", "mul_tanh_gradient", "mul_sigmoid_gradient"};
+    static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<std::size_t>(Opcode::end));
+    return op < Opcode::end ? kNames[static_cast<int>(op)] : "?";
 }
 
 }  // namespace unroll::detail

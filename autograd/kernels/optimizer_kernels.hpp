@@ -25,7 +25,8 @@ inline Real square_root(const Real& x) {
     return sqrt(x);
 }
 
-// An option that is decided outside the loop, so that the loop has no branch.
+// Options become types, so that each combination has a loop of its own without branches. The loops are functions with
+// restricted pointers as parameters: that is what compilers turn into vector code.
 template <bool B>
 struct Flag {
     static constexpr bool value = B;
@@ -55,100 +56,149 @@ struct GradientOf {
     }
 };
 
+template <bool Decay, class Real>
+void sgd_plain(const SgdStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real minus_lr(-step.lr);
+    for (std::int64_t i = 0; i < n; ++i) p[i] = p[i] + minus_lr * gradient_of(gradient[i], p[i]);
+}
+
+template <bool Decay, bool First, bool Nesterov, class Real>
+void sgd_momentum(const SgdStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+                  Real* __restrict momentum) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real minus_lr(-step.lr), m(step.momentum), keep(1.0 - step.dampening);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Real g = gradient_of(gradient[i], p[i]);
+        Real b = g;
+        if constexpr (!First) b = momentum[i] * m + keep * g;
+        momentum[i] = b;
+        if constexpr (Nesterov) b = g + m * b;
+        p[i] = p[i] + minus_lr * b;
+    }
+}
+
 // b = momentum b + (1 - dampening) g, at the first step b = g; p -= lr b, with Nesterov's p -= lr (g + momentum b);
 // without momentum p -= lr g and b may be null. [Sutskever et al. 2013, as PyTorch states it]
 template <class Real>
-void sgd(const SgdStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
-         Real* __restrict momentum) {
-    const Real minus_lr(-step.lr), m(step.momentum), keep(1.0 - step.dampening);
+void sgd(const SgdStep& step, std::int64_t n, Real* p, const Real* gradient, Real* momentum) {
     with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        const GradientOf<Real, decay.value> gradient_of(step.gradient, step.weight_decay);
-        if (step.momentum == 0.0) {
-            for (std::int64_t i = 0; i < n; ++i) p[i] = p[i] + minus_lr * gradient_of(gradient[i], p[i]);
-            return;
-        }
+        if (step.momentum == 0.0) return sgd_plain<decay.value>(step, n, p, gradient);
         with_flag(step.first, [&](auto first) {
             with_flag(step.nesterov, [&](auto nesterov) {
-                for (std::int64_t i = 0; i < n; ++i) {
-                    const Real g = gradient_of(gradient[i], p[i]);
-                    Real b = g;
-                    if constexpr (!first.value) b = momentum[i] * m + keep * g;
-                    momentum[i] = b;
-                    if constexpr (nesterov.value) b = g + m * b;
-                    p[i] = p[i] + minus_lr * b;
-                }
+                sgd_momentum<decay.value, first.value, nesterov.value>(step, n, p, gradient, momentum);
             });
         });
     });
 }
 
+template <bool Decay, class Real>
+void adagrad_loop(const AdagradStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+                  Real* __restrict sum) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real minus_lr(-step.lr), eps(step.eps);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Real g = gradient_of(gradient[i], p[i]);
+        const Real s = sum[i] + g * g;
+        sum[i] = s;
+        p[i] = p[i] + minus_lr * g / (square_root(s) + eps);
+    }
+}
+
 // s += g^2; p -= lr g / (sqrt(s) + eps). [Duchi et al. 2011]
 template <class Real>
-void adagrad(const AdagradStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
-             Real* __restrict sum) {
-    const Real minus_lr(-step.lr), eps(step.eps);
-    with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        const GradientOf<Real, decay.value> gradient_of(step.gradient, step.weight_decay);
-        for (std::int64_t i = 0; i < n; ++i) {
-            const Real g = gradient_of(gradient[i], p[i]);
-            const Real s = sum[i] + g * g;
-            sum[i] = s;
-            p[i] = p[i] + minus_lr * g / (square_root(s) + eps);
+void adagrad(const AdagradStep& step, std::int64_t n, Real* p, const Real* gradient, Real* sum) {
+    with_flag(step.weight_decay != 0.0, [&](auto decay) { adagrad_loop<decay.value>(step, n, p, gradient, sum); });
+}
+
+template <bool Decay, bool Centered, bool Momentum, class Real>
+void rmsprop_loop(const RmspropStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+                  Real* __restrict square_average, Real* __restrict gradient_average, Real* __restrict momentum) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real minus_lr(-step.lr), alpha(step.alpha), rest(1.0 - step.alpha), eps(step.eps), m(step.momentum);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Real g = gradient_of(gradient[i], p[i]);
+        Real v = square_average[i] * alpha + rest * g * g;
+        square_average[i] = v;
+        if constexpr (Centered) {
+            const Real a = gradient_average[i] * alpha + rest * g;
+            gradient_average[i] = a;
+            v = v - a * a;
         }
-    });
+        const Real divisor = square_root(v) + eps;
+        if constexpr (Momentum) {
+            const Real b = momentum[i] * m + g / divisor;
+            momentum[i] = b;
+            p[i] = p[i] + minus_lr * b;
+        } else {
+            p[i] = p[i] + minus_lr * g / divisor;
+        }
+    }
 }
 
 // v = alpha v + (1 - alpha) g^2; centered: a = alpha a + (1 - alpha) g and v - a^2 takes the place of v under the root;
 // d = g / (sqrt(v) + eps); p -= lr d, with momentum b = momentum b + d; p -= lr b. The gradient average is used only
 // when centered, the buffer only with momentum; otherwise they may be null. [Tieleman and Hinton 2012; Graves 2013]
 template <class Real>
-void rmsprop(const RmspropStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
-             Real* __restrict square_average, Real* __restrict gradient_average, Real* __restrict momentum) {
-    const Real minus_lr(-step.lr), alpha(step.alpha), rest(1.0 - step.alpha), eps(step.eps), m(step.momentum);
+void rmsprop(const RmspropStep& step, std::int64_t n, Real* p, const Real* gradient, Real* square_average,
+             Real* gradient_average, Real* momentum) {
     with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        const GradientOf<Real, decay.value> gradient_of(step.gradient, step.weight_decay);
         with_flag(step.centered, [&](auto centered) {
             with_flag(step.momentum > 0.0, [&](auto with_momentum) {
-                for (std::int64_t i = 0; i < n; ++i) {
-                    const Real g = gradient_of(gradient[i], p[i]);
-                    Real v = square_average[i] * alpha + rest * g * g;
-                    square_average[i] = v;
-                    if constexpr (centered.value) {
-                        const Real a = gradient_average[i] * alpha + rest * g;
-                        gradient_average[i] = a;
-                        v = v - a * a;
-                    }
-                    const Real divisor = square_root(v) + eps;
-                    if constexpr (with_momentum.value) {
-                        const Real b = momentum[i] * m + g / divisor;
-                        momentum[i] = b;
-                        p[i] = p[i] + minus_lr * b;
-                    } else {
-                        p[i] = p[i] + minus_lr * g / divisor;
-                    }
-                }
+                rmsprop_loop<decay.value, centered.value, with_momentum.value>(step, n, p, gradient, square_average,
+                                                                               gradient_average, momentum);
             });
         });
     });
 }
 
+template <bool Decay, class Real>
+void adadelta_loop(const AdadeltaStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+                   Real* __restrict square_average, Real* __restrict accumulated_delta) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real minus_lr(-step.lr), rho(step.rho), rest(1.0 - step.rho), eps(step.eps);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Real g = gradient_of(gradient[i], p[i]);
+        const Real v = square_average[i] * rho + rest * g * g;
+        square_average[i] = v;
+        const Real u = accumulated_delta[i];
+        const Real d = square_root(u + eps) / square_root(v + eps) * g;
+        accumulated_delta[i] = u * rho + rest * d * d;
+        p[i] = p[i] + minus_lr * d;
+    }
+}
+
 // v = rho v + (1 - rho) g^2; d = sqrt(u + eps) / sqrt(v + eps) g; u = rho u + (1 - rho) d^2; p -= lr d. [Zeiler 2012]
 template <class Real>
-void adadelta(const AdadeltaStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
-              Real* __restrict square_average, Real* __restrict accumulated_delta) {
-    const Real minus_lr(-step.lr), rho(step.rho), rest(1.0 - step.rho), eps(step.eps);
+void adadelta(const AdadeltaStep& step, std::int64_t n, Real* p, const Real* gradient, Real* square_average,
+              Real* accumulated_delta) {
     with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        const GradientOf<Real, decay.value> gradient_of(step.gradient, step.weight_decay);
-        for (std::int64_t i = 0; i < n; ++i) {
-            const Real g = gradient_of(gradient[i], p[i]);
-            const Real v = square_average[i] * rho + rest * g * g;
-            square_average[i] = v;
-            const Real u = accumulated_delta[i];
-            const Real d = square_root(u + eps) / square_root(v + eps) * g;
-            accumulated_delta[i] = u * rho + rest * d * d;
-            p[i] = p[i] + minus_lr * d;
-        }
+        adadelta_loop<decay.value>(step, n, p, gradient, square_average, accumulated_delta);
     });
+}
+
+template <bool Decay, bool Decoupled, bool Amsgrad, class Real>
+void adam_loop(const AdamStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+               Real* __restrict average, Real* __restrict square_average, Real* __restrict largest_square_average) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real beta1(step.beta1), rest1(1.0 - step.beta1), beta2(step.beta2), rest2(1.0 - step.beta2), eps(step.eps);
+    const Real minus_step(-(step.lr / step.bias_correction1)), root2(__builtin_sqrt(step.bias_correction2));
+    const Real shrink(1.0 - step.lr * step.weight_decay);
+    for (std::int64_t i = 0; i < n; ++i) {
+        Real q = p[i];
+        const Real g = gradient_of(gradient[i], q);
+        if constexpr (Decoupled) q = q * shrink;
+        const Real a = average[i] * beta1 + rest1 * g;
+        Real v = square_average[i] * beta2 + rest2 * g * g;
+        average[i] = a;
+        square_average[i] = v;
+        if constexpr (Amsgrad) {
+            const Real largest = largest_square_average[i];
+            v = v < largest ? largest : v;
+            largest_square_average[i] = v;
+        }
+        p[i] = q + minus_step * a / (square_root(v) / root2 + eps);
+    }
 }
 
 // m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; with AMSGrad the largest v so far takes its place;
@@ -156,30 +206,13 @@ void adadelta(const AdadeltaStep& step, std::int64_t n, Real* __restrict p, cons
 // 1 - lr w and w stays out of g. The largest v may be null without AMSGrad. [Kingma and Ba 2015; Loshchilov and Hutter
 // 2019; Reddi et al. 2018]
 template <class Real>
-void adam(const AdamStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
-          Real* __restrict average, Real* __restrict square_average, Real* __restrict largest_square_average) {
-    const Real beta1(step.beta1), rest1(1.0 - step.beta1), beta2(step.beta2), rest2(1.0 - step.beta2), eps(step.eps);
-    const Real minus_step(-(step.lr / step.bias_correction1)), root2(__builtin_sqrt(step.bias_correction2));
-    const Real shrink(1.0 - step.lr * step.weight_decay);
+void adam(const AdamStep& step, std::int64_t n, Real* p, const Real* gradient, Real* average, Real* square_average,
+          Real* largest_square_average) {
     with_flag(step.weight_decay != 0.0 && !step.decoupled, [&](auto decay) {
-        const GradientOf<Real, decay.value> gradient_of(step.gradient, step.weight_decay);
         with_flag(step.decoupled, [&](auto decoupled) {
             with_flag(step.amsgrad, [&](auto amsgrad) {
-                for (std::int64_t i = 0; i < n; ++i) {
-                    Real q = p[i];
-                    const Real g = gradient_of(gradient[i], q);
-                    if constexpr (decoupled.value) q = q * shrink;
-                    const Real a = average[i] * beta1 + rest1 * g;
-                    Real v = square_average[i] * beta2 + rest2 * g * g;
-                    average[i] = a;
-                    square_average[i] = v;
-                    if constexpr (amsgrad.value) {
-                        const Real largest = largest_square_average[i];
-                        v = v < largest ? largest : v;
-                        largest_square_average[i] = v;
-                    }
-                    p[i] = q + minus_step * a / (square_root(v) / root2 + eps);
-                }
+                adam_loop<decay.value, decoupled.value, amsgrad.value>(step, n, p, gradient, average, square_average,
+                                                                       largest_square_average);
             });
         });
     });

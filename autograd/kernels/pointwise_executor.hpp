@@ -163,15 +163,20 @@ struct PointwiseRun {
     }
 
     void choose_tile() {
-        int limit = slots == 0 ? kTile : kScratch / slots;
-        limit = limit >= kTile ? kTile : limit >= 16 ? limit & ~15 : 8;
+        int limit = kTile;
+        if (slots * kTile > kScratch) {
+            limit = kScratch / slots;
+            limit = limit >= 16 ? limit & ~15 : 8;
+        }
         const int unit = limit >= 16 ? 16 : 8;
-        const auto padded = [unit](int n) { return (n + unit - 1) / unit * unit; };
-        const auto smaller = [](std::int64_t a, std::int64_t b) { return static_cast<int>(a < b ? a : b); };
-        tile_cols = smaller(cols, limit);
-        slot_stride = packed && limit >= cols ? tile_cols : padded(tile_cols);
-        const int fitting = limit / slot_stride;
-        tile_rows = smaller(rows, fitting > 1 ? fitting : 1);
+        const auto padded = [unit](int n) { return (n + unit - 1) & -unit; };
+        tile_cols = cols < limit ? static_cast<int>(cols) : limit;
+        slot_stride = padded(tile_cols);
+        if (rows > 1) {
+            if (packed && tile_cols == cols) slot_stride = tile_cols;
+            const int fitting = limit / slot_stride;
+            tile_rows = rows < fitting ? static_cast<int>(rows) : fitting > 1 ? fitting : 1;
+        }
         slot_size = padded(tile_rows * slot_stride);
     }
 

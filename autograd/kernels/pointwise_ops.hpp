@@ -102,6 +102,8 @@ UNROLL_UNARY(logical_not, truth(equal(a, set(0.0f))))
 UNROLL_TERNARY(select, select(not_equal(a, set(0.0f)), b, c))
 UNROLL_BINARY(tanh_gradient, a * (set(1.0f) - b * b))
 UNROLL_BINARY(sigmoid_gradient, a * (b * (set(1.0f) - b)))
+UNROLL_TERNARY(mul_tanh_gradient, a * b * (set(1.0f) - c * c))
+UNROLL_TERNARY(mul_sigmoid_gradient, a * b * (c * (set(1.0f) - c)))
 
 #undef UNROLL_TERNARY
 #undef UNROLL_BINARY
@@ -116,7 +118,7 @@ static constexpr TileKernel kTileKernels[] = {
     tile_log1p,    tile_sin,     tile_cos,        tile_tanh,          tile_sigmoid,    tile_relu,
     tile_softplus, tile_erf,     tile_pow,        tile_less,          tile_less_equal, tile_equal,
     tile_not_equal, tile_logical_and, tile_logical_or, tile_logical_not, tile_select,  tile_tanh_gradient,
-    tile_sigmoid_gradient};
-static_assert(sizeof(kTileKernels) / sizeof(kTileKernels[0]) == static_cast<std::size_t>(Opcode::count));
+    tile_sigmoid_gradient, nullptr, tile_mul_tanh_gradient, tile_mul_sigmoid_gradient};
+static_assert(sizeof(kTileKernels) / sizeof(kTileKernels[0]) == static_cast<std::size_t>(Opcode::end));
 
 }  // namespace unroll::detail::UNROLL_ISA_NAMESPACE

@@ -8,6 +8,9 @@
 #pragma once
 
 #include "vec.hpp"
+#if defined(UNROLL_ISA_AVX512)
+#include "tanh_table.hpp"
+#endif
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
@@ -139,21 +142,42 @@ UNROLL_INLINE F log1p(F x) {
     return select(less_equal(set(-1.0f), x), y, set(kNan));
 }
 
-// (e^2x - 1) / (e^2x + 1). At most 3 ULP over all floats; tanh(-x) = -tanh(x), tanh(-0) = -0, tanh(inf) = 1,
-// tanh(NaN) = NaN.
+#if defined(UNROLL_ISA_AVX512)
+// The entry of a table of 32 that the five lowest bits of each index select.
+UNROLL_INLINE F look_up(const float* table, I index) {
+    return _mm512_permutex2var_ps(load(table), (__m512i)index, load(table + 16));
+}
+#endif
+
+// tanh(x) = (e^2x - 1) / (e^2x + 1). At most 3 ULP over all floats, on AVX-512 1 ULP; tanh(-x) = -tanh(x),
+// tanh(-0) = -0, tanh(inf) = 1, tanh(NaN) = NaN.
 UNROLL_INLINE F tanh(F x) {
-    const F y = at_most(set(10.0f), absolute(x));
+    const F a = absolute(x);
+#if defined(UNROLL_ISA_AVX512)
+    // A third of the formula's time: polynomials of degree 5 on 32 intervals, without exponential and division.
+    const F t = at_most(set(15.0f), a);
+    const I interval = shift_right(bits_of(at_least(set(0.0625f), t)), 21);
+    const F u = t - look_up(kTanhCentre, interval);
+    F p = fma(u, look_up(kTanh5, interval), look_up(kTanh4, interval));
+    p = fma(p, u, look_up(kTanh3, interval));
+    p = fma(p, u, look_up(kTanh2, interval));
+    p = fma(p, u, look_up(kTanh1, interval));
+    return flip(fma(p, u, look_up(kTanhValue, interval)), sign_bit(x));
+#else
+    const F y = at_most(set(10.0f), a);
     const Reduced s = reduce(y + y);
     const F power = scale(set(1.0f), s.n);
     const F e = fma(power, expm1_polynomial(s.r), power - set(1.0f));
     return flip(quotient(e, e + set(2.0f)), sign_bit(x));
+#endif
 }
 
 // 1 / (1 + e^-x). At most 3 ULP over all floats, subnormal results included: only e^-|x| is formed. sigmoid(inf) = 1,
 // sigmoid(-inf) = 0, sigmoid(NaN) = NaN.
 UNROLL_INLINE F sigmoid(F x) {
     const F e = exp_in_range(at_least(set(-105.0f), float_of(bits_of(x) | set_int(INT32_MIN))));
-    return quotient(select(less(x, set(0.0f)), e, set(1.0f)), set(1.0f) + e);
+    const F positive = quotient(set(1.0f), set(1.0f) + e);
+    return select(less(x, set(0.0f)), e * positive, positive);
 }
 
 // log(1 + e^x). At most 3 ULP over all floats; softplus(-inf) = 0, softplus(inf) = inf, softplus(NaN) = NaN.
