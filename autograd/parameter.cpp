@@ -310,7 +310,8 @@ void ParameterStore<Real>::copy_from(const ParameterStore<Other>& other) {
         entry->frozen = from.frozen;
         changed(*entry);
     }
-    randoms_ = other.randoms();
+    // Layers hold references to the streams: each is changed in its place.
+    for (const auto& [name, stream] : other.randoms()) randoms_.insert_or_assign(name, stream);
     training_ = other.training();
 }
 
