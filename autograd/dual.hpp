@@ -1,12 +1,14 @@
-// Dual<Real>: a number with a derivative, a + b·ε with ε² = 0. Running any code on it gives the exact derivative along one direction.
+// Dual<Real>: a number with a derivative, a + b·ε with ε² = 0. Running any code on it gives the exact derivative along
+// one direction.
 //
-// It is the third number type of the project (float trains, double and Dual<double> check). Arithmetic, comparison and the elementwise
-// functions are found by argument-dependent lookup, so that generic code and xtensor treat it like a plain number. It holds one
-// direction only, and records nothing: gradients with respect to many variables are the tape's business.
+// It is the third number type of the project (float trains, double and Dual<double> check). Arithmetic, comparison and
+// the elementwise functions are found by argument-dependent lookup, so that generic code and xtensor treat it like a
+// plain number. It holds one direction only, and records nothing: gradients with respect to many variables are the
+// tape's business.
 //
-// Derivatives at kinks are those of the ops (and PyTorch's): abs'(0) = sign'(x) = relu'(0) = 0; maximum and minimum give half to each
-// of two equal arguments; floor, ceil, trunc and round have derivative 0; d pow(x, y)/dx = 0 where y = 0, d pow(x, y)/dy = 0 where
-// x = 0 and y >= 0. sqrt'(0) = ∞.
+// Derivatives at kinks are those of the ops (and PyTorch's): abs'(0) = sign'(x) = relu'(0) = 0; maximum and minimum
+// give half to each of two equal arguments; floor, ceil, trunc and round have derivative 0; d pow(x, y)/dx = 0 where y
+// = 0, d pow(x, y)/dy = 0 where x = 0 and y >= 0. sqrt'(0) = ∞.
 #pragma once
 
 #include <cmath>
@@ -32,21 +34,17 @@ struct Dual {
 
     /// A constant: derivative 0.
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+    requires std::is_arithmetic_v<Number>
     constexpr Dual(Number constant) : value(static_cast<Real>(constant)), derivative(0) {}
 
-    constexpr Dual(const Real& constant)
-        requires(!std::is_arithmetic_v<Real>)
-        : value(constant), derivative(0) {}
+    constexpr Dual(const Real& constant) requires(!std::is_arithmetic_v<Real>) : value(constant), derivative(0) {}
 
     constexpr Dual(const Real& value_in, const Real& derivative_in) : value(value_in), derivative(derivative_in) {}
 
     /// Drops the derivative.
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    explicit constexpr operator Number() const {
-        return static_cast<Number>(value);
-    }
+    requires std::is_arithmetic_v<Number>
+    explicit constexpr operator Number() const { return static_cast<Number>(value); }
 
     constexpr Dual& operator+=(const Dual& b) { return *this = *this + b; }
     constexpr Dual& operator-=(const Dual& b) { return *this = *this - b; }
@@ -56,8 +54,12 @@ struct Dual {
     friend constexpr Dual operator+(const Dual& a) { return a; }
     friend constexpr Dual operator-(const Dual& a) { return {-a.value, -a.derivative}; }
 
-    friend constexpr Dual operator+(const Dual& a, const Dual& b) { return {a.value + b.value, a.derivative + b.derivative}; }
-    friend constexpr Dual operator-(const Dual& a, const Dual& b) { return {a.value - b.value, a.derivative - b.derivative}; }
+    friend constexpr Dual operator+(const Dual& a, const Dual& b) {
+        return {a.value + b.value, a.derivative + b.derivative};
+    }
+    friend constexpr Dual operator-(const Dual& a, const Dual& b) {
+        return {a.value - b.value, a.derivative - b.derivative};
+    }
     friend constexpr Dual operator*(const Dual& a, const Dual& b) {
         return {a.value * b.value, a.derivative * b.value + a.value * b.derivative};
     }
@@ -68,42 +70,34 @@ struct Dual {
 
     // With plain numbers: as above with derivative 0, but without forming 0·∞.
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend constexpr Dual operator+(const Dual& a, Number b) {
-        return {a.value + static_cast<Real>(b), a.derivative};
-    }
+    requires std::is_arithmetic_v<Number>
+    friend constexpr Dual operator+(const Dual& a, Number b) { return {a.value + static_cast<Real>(b), a.derivative}; }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend constexpr Dual operator+(Number a, const Dual& b) {
-        return {static_cast<Real>(a) + b.value, b.derivative};
-    }
+    requires std::is_arithmetic_v<Number>
+    friend constexpr Dual operator+(Number a, const Dual& b) { return {static_cast<Real>(a) + b.value, b.derivative}; }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend constexpr Dual operator-(const Dual& a, Number b) {
-        return {a.value - static_cast<Real>(b), a.derivative};
-    }
+    requires std::is_arithmetic_v<Number>
+    friend constexpr Dual operator-(const Dual& a, Number b) { return {a.value - static_cast<Real>(b), a.derivative}; }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend constexpr Dual operator-(Number a, const Dual& b) {
-        return {static_cast<Real>(a) - b.value, -b.derivative};
-    }
+    requires std::is_arithmetic_v<Number>
+    friend constexpr Dual operator-(Number a, const Dual& b) { return {static_cast<Real>(a) - b.value, -b.derivative}; }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+    requires std::is_arithmetic_v<Number>
     friend constexpr Dual operator*(const Dual& a, Number b) {
         return {a.value * static_cast<Real>(b), a.derivative * static_cast<Real>(b)};
     }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+    requires std::is_arithmetic_v<Number>
     friend constexpr Dual operator*(Number a, const Dual& b) {
         return {static_cast<Real>(a) * b.value, static_cast<Real>(a) * b.derivative};
     }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+    requires std::is_arithmetic_v<Number>
     friend constexpr Dual operator/(const Dual& a, Number b) {
         return {a.value / static_cast<Real>(b), a.derivative / static_cast<Real>(b)};
     }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
+    requires std::is_arithmetic_v<Number>
     friend constexpr Dual operator/(Number a, const Dual& b) {
         const Real quotient = static_cast<Real>(a) / b.value;
         return {quotient, -quotient * b.derivative / b.value};
@@ -136,7 +130,8 @@ struct Dual {
     }
 
     template <class Character, class Traits>
-    friend std::basic_ostream<Character, Traits>& operator<<(std::basic_ostream<Character, Traits>& out, const Dual& x) {
+    friend std::basic_ostream<Character, Traits>& operator<<(std::basic_ostream<Character, Traits>& out,
+                                                             const Dual& x) {
         return out << x.value << " + " << x.derivative << 'e';
     }
 
@@ -282,15 +277,11 @@ struct Dual {
         return {power, derivative};
     }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend Dual pow(const Dual& x, Number y) {
-        return pow(x, Dual(y));
-    }
+    requires std::is_arithmetic_v<Number>
+    friend Dual pow(const Dual& x, Number y) { return pow(x, Dual(y)); }
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    friend Dual pow(Number x, const Dual& y) {
-        return pow(Dual(x), y);
-    }
+    requires std::is_arithmetic_v<Number>
+    friend Dual pow(Number x, const Dual& y) { return pow(Dual(x), y); }
 
     /// NaN if either is NaN; half of each derivative where the two are equal.
     friend Dual maximum(const Dual& a, const Dual& b) {
@@ -302,8 +293,12 @@ struct Dual {
         return a.value < b.value || a.value != a.value ? a : b;
     }
     /// As maximum and minimum, but a NaN gives way to the other argument, as std::fmax and std::fmin do.
-    friend Dual fmax(const Dual& a, const Dual& b) { return a.value != a.value ? b : b.value != b.value ? a : maximum(a, b); }
-    friend Dual fmin(const Dual& a, const Dual& b) { return a.value != a.value ? b : b.value != b.value ? a : minimum(a, b); }
+    friend Dual fmax(const Dual& a, const Dual& b) {
+        return a.value != a.value ? b : b.value != b.value ? a : maximum(a, b);
+    }
+    friend Dual fmin(const Dual& a, const Dual& b) {
+        return a.value != a.value ? b : b.value != b.value ? a : minimum(a, b);
+    }
 
     /// a·b + c, rounded as a product and then a sum.
     friend Dual fma(const Dual& a, const Dual& b, const Dual& c) { return a * b + c; }
@@ -340,7 +335,8 @@ public:
     static constexpr unroll::Dual<Real> denorm_min() noexcept { return Base::denorm_min(); }
 };
 
-// xtensor's maximum, where, … accept what xtl calls a scalar. Declared instead of included: this header stays free of xtl.
+// xtensor's maximum, where, … accept what xtl calls a scalar. Declared instead of included: this header stays free of
+// xtl.
 namespace xtl {
 template <class T>
 struct is_scalar;

@@ -1,7 +1,7 @@
 // The elementwise functions that <cmath> lacks, for float and double, in the form every `Real` shares.
 //
-// Generic code writes `using namespace unroll::scalar; using std::exp; … sigmoid(exp(x))`: float and double are found here and in
-// <cmath>, Dual by argument-dependent lookup (dual.hpp). Not here: arrays, vector kernels, derivatives.
+// Generic code writes `using namespace unroll::scalar; using std::exp; … sigmoid(exp(x))`: float and double are found
+// here and in <cmath>, Dual by argument-dependent lookup (dual.hpp). Not here: arrays, vector kernels, derivatives.
 #pragma once
 
 #include <cmath>

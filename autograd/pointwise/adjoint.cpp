@@ -17,14 +17,17 @@ namespace {
 
 bool has(Mask mask, int bit) { return bit < kMaxOperands && (mask >> bit & 1) != 0; }
 
-/// Copies the instructions of a program; `known` holds the registers of its inputs in the builder. Returns those of all its registers.
+/// Copies the instructions of a program; `known` holds the registers of its inputs in the builder. Returns those of
+/// all its registers.
 std::vector<Register> copy_into(Builder& builder, const Program& program, std::vector<Register> known) {
     for (const Instruction& i : program.code) {
         if (i.op == Opcode::constant) {
             known.push_back(builder.constant(i.value));
             continue;
         }
-        const auto of = [&](Register r, int position) { return position < operand_count(i.op) ? known[r] : Register{0}; };
+        const auto of = [&](Register r, int position) {
+            return position < operand_count(i.op) ? known[r] : Register{0};
+        };
         known.push_back(builder.emit(i.op, of(i.a, 0), of(i.b, 1), of(i.c, 2)));
     }
     return known;
@@ -106,7 +109,8 @@ private:
         const int n = builder().size();
         std::vector<bool> reached(static_cast<std::size_t>(n), false);
         for (const Register r : results_) reached[r] = true;
-        // What the derivative reads from the forward part stays marked there; the forward part itself is not walked through.
+        // What the derivative reads from the forward part stays marked there; the forward part itself is not walked
+        // through.
         for (int r = n - 1; r >= forward_size_; --r) {
             if (!reached[static_cast<std::size_t>(r)]) continue;
             for (const Register operand : operands(builder().at(static_cast<Register>(r)))) reached[operand] = true;
@@ -118,8 +122,12 @@ private:
             const Instruction& instruction = builder().at(here);
             const bool is_input = r < program_.inputs;
             const bool is_output = std::find(outputs_.begin(), outputs_.end(), here) != outputs_.end();
-            Keepable value{is_input ? (r < operands_ ? kKeepInput : 0) : is_output ? kKeepOutput : kKeepResult,
-                           is_input ? kNever : recompute_cost(instruction.op), bool(reached[static_cast<std::size_t>(r)]), {}};
+            Keepable value{is_input    ? (r < operands_ ? kKeepInput : 0)
+                           : is_output ? kKeepOutput
+                                       : kKeepResult,
+                           is_input ? kNever : recompute_cost(instruction.op),
+                           bool(reached[static_cast<std::size_t>(r)]),
+                           {}};
             for (const Register operand : operands(instruction)) value.operands.push_back(operand);
             values.push_back(std::move(value));
         }
@@ -201,7 +209,8 @@ BackwardProgram without_absent(const BackwardProgram& backward, Mask present) {
     BackwardProgram result;
     std::vector<Register> results;
     for (const int k : backward.gradient_of_input) {
-        const bool nonzero = k >= 0 && !builder.is_constant(copies[backward.program.outputs[static_cast<std::size_t>(k)]], 0);
+        const bool nonzero =
+            k >= 0 && !builder.is_constant(copies[backward.program.outputs[static_cast<std::size_t>(k)]], 0);
         result.gradient_of_input.push_back(nonzero ? static_cast<int>(results.size()) : -1);
         if (nonzero) results.push_back(copies[backward.program.outputs[static_cast<std::size_t>(k)]]);
     }
@@ -221,7 +230,8 @@ BackwardProgram without_absent(const BackwardProgram& backward, Mask present) {
     return result;
 }
 
-std::string to_string(const Adjoint& adjoint, std::span<const std::string> input_names, std::span<const std::string> output_names) {
+std::string to_string(const Adjoint& adjoint, std::span<const std::string> input_names,
+                      std::span<const std::string> output_names) {
     const auto name = [](std::span<const std::string> names, char letter, std::size_t i) {
         return i < names.size() ? names[i] : fmt::format("{}{}", letter, i);
     };
@@ -233,10 +243,10 @@ std::string to_string(const Adjoint& adjoint, std::span<const std::string> input
     std::vector<std::string> reads, results;
     for (const Source& source : adjoint.backward.reads) {
         switch (source.kind) {
-            case Source::Kind::input: reads.push_back(name(input_names, 'x', source.index)); break;
-            case Source::Kind::output: reads.push_back(name(output_names, 'y', source.index)); break;
-            case Source::Kind::saved: reads.push_back(fmt::format("s{}", source.index)); break;
-            case Source::Kind::gradient: reads.push_back("g" + name(output_names, 'y', source.index)); break;
+        case Source::Kind::input: reads.push_back(name(input_names, 'x', source.index)); break;
+        case Source::Kind::output: reads.push_back(name(output_names, 'y', source.index)); break;
+        case Source::Kind::saved: reads.push_back(fmt::format("s{}", source.index)); break;
+        case Source::Kind::gradient: reads.push_back("g" + name(output_names, 'y', source.index)); break;
         }
     }
     for (std::size_t i = 0; i < adjoint.backward.gradient_of_input.size(); ++i) {

@@ -1,7 +1,7 @@
 // The derivative of a program: again a program, and what it wants to know of the forward pass.
 //
-// Reverse accumulation over the instructions with the rules of rules.hpp, recorded like a user's function and simplified like one.
-// Nothing is run here, and no tensor is known.
+// Reverse accumulation over the instructions with the rules of rules.hpp, recorded like a user's function and
+// simplified like one. Nothing is run here, and no tensor is known.
 #pragma once
 
 #include <cstdint>
@@ -39,21 +39,24 @@ struct BackwardProgram {
 };
 
 struct Adjoint {
-    Program forward;            ///< the program with the saved values as further outputs
-    int saved = 0;              ///< how many
-    Mask needs_input = 0;       ///< operands that backward reads; the others need not stay alive
-    Mask needs_output = 0;      ///< outputs that backward reads
-    BackwardProgram backward;          ///< for gradients of all outputs
+    Program forward;           ///< the program with the saved values as further outputs
+    int saved = 0;             ///< how many
+    Mask needs_input = 0;      ///< operands that backward reads; the others need not stay alive
+    Mask needs_output = 0;     ///< outputs that backward reads
+    BackwardProgram backward;  ///< for gradients of all outputs
 };
 
-/// Derives the gradients of the wanted inputs. What is saved is the cheapest by the measure of cut.hpp: results of transcendental
-/// functions mostly, never what arithmetic gets from kept values. It depends on the program and on `wanted` only.
-/// Inputs from number `operands` on are parameters: scalars, which cost nothing to keep and have no gradient.
+/// Derives the gradients of the wanted inputs. What is saved is the cheapest by the measure of cut.hpp: results of
+/// transcendental functions mostly, never what arithmetic gets from kept values. It depends on the program and on
+/// `wanted` only. Inputs from number `operands` on are parameters: scalars, which cost nothing to keep and have no
+/// gradient.
 Adjoint differentiate(const Program& program, Mask wanted, int operands);
-inline Adjoint differentiate(const Program& program, Mask wanted) { return differentiate(program, wanted, program.inputs); }
+inline Adjoint differentiate(const Program& program, Mask wanted) {
+    return differentiate(program, wanted, program.inputs);
+}
 
-/// The same derivative where some outputs have no gradient: those that are absent count as zero, and what only they needed is gone. It
-/// reads nothing that the full one does not.
+/// The same derivative where some outputs have no gradient: those that are absent count as zero, and what only they
+/// needed is gone. It reads nothing that the full one does not.
 BackwardProgram without_absent(const BackwardProgram& backward, Mask present);
 
 /// The extended forward program and the derivative as text:

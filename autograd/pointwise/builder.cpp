@@ -1,4 +1,5 @@
-// Builder: storage of the instructions, merging of equal ones, and the last step to a Program. What is rewritten stands in simplify.cpp.
+// Builder: storage of the instructions, merging of equal ones, and the last step to a Program. What is rewritten
+// stands in simplify.cpp.
 #include <unroll/autograd/pointwise/builder.hpp>
 
 #include <algorithm>
@@ -27,8 +28,8 @@ bool same(const Instruction& a, const Instruction& b) {
 }
 
 constexpr bool is_commutative(Opcode op) {
-    return op == Opcode::add || op == Opcode::mul || op == Opcode::maximum || op == Opcode::minimum || op == Opcode::equal ||
-           op == Opcode::not_equal || op == Opcode::logical_and || op == Opcode::logical_or;
+    return op == Opcode::add || op == Opcode::mul || op == Opcode::maximum || op == Opcode::minimum ||
+           op == Opcode::equal || op == Opcode::not_equal || op == Opcode::logical_and || op == Opcode::logical_or;
 }
 
 }  // namespace
@@ -102,14 +103,18 @@ void Builder::finish(std::span<const Register> inputs, std::span<const Register>
     number_.assign(n, kNone);
     for (std::size_t i = 0; i < inputs.size(); ++i) number_[inputs[i]] = static_cast<Register>(i);
     uses_.assign(n, 0);
-    for (const Register r : outputs) uses_[r] += 2;  // never seen as used once, so that no other instruction swallows it
+    for (const Register r : outputs)
+        uses_[r] += 2;  // never seen as used once, so that no other instruction swallows it
     for (std::size_t r = n; r-- > 0;) {
         if (uses_[r] == 0 || number_[r] != kNone) continue;
         for (const Register operand : operands(nodes_[r])) ++uses_[operand];
     }
 
-    const auto swallowed = [&](Register r) { return nodes_[r].op == Opcode::mul && uses_[r] == 1 && number_[r] == kNone; };
-    // A product with one reader disappears into it if that is a sum; the first of two products does, so that text keeps its order.
+    const auto swallowed = [&](Register r) {
+        return nodes_[r].op == Opcode::mul && uses_[r] == 1 && number_[r] == kNone;
+    };
+    // A product with one reader disappears into it if that is a sum; the first of two products does, so that text
+    // keeps its order.
     for (std::size_t r = 0; r < n; ++r) {
         const Instruction& node = nodes_[r];
         if (uses_[r] == 0 || number_[r] != kNone || node.op != Opcode::add) continue;

@@ -31,7 +31,8 @@ const BackwardProgram& CompiledAdjoint::backward(Mask present) const {
     return owned_->backward;
 }
 
-CompiledPointwise::CompiledPointwise(Program program, int operands) : program_(std::move(program)), operands_(operands) {
+CompiledPointwise::CompiledPointwise(Program program, int operands)
+    : program_(std::move(program)), operands_(operands) {
     check(program_);
 }
 
@@ -77,8 +78,9 @@ Scratch& scratch() {
 }
 
 bool is_structural(double value) {
-    return std::any_of(std::begin(kStructural), std::end(kStructural),
-                       [value](double s) { return std::bit_cast<std::uint64_t>(s) == std::bit_cast<std::uint64_t>(value); });
+    return std::any_of(std::begin(kStructural), std::end(kStructural), [value](double s) {
+        return std::bit_cast<std::uint64_t>(s) == std::bit_cast<std::uint64_t>(value);
+    });
 }
 
 /// Turns the constants of a program into inputs behind the others; `parameters` receives their values.
@@ -113,7 +115,9 @@ void lift_constants(const Program& program, Scratch& scratch) {
 const CompiledPointwise& find_or_add(const Program& program, int operands, Scratch& scratch) {
     const std::uint64_t hash = hash_of(program) * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(operands);
     const CompiledPointwise*& recent = scratch.recent[hash % scratch.recent.size()];
-    const auto is_it = [&](const CompiledPointwise& known) { return known.operands() == operands && known.program() == program; };
+    const auto is_it = [&](const CompiledPointwise& known) {
+        return known.operands() == operands && known.program() == program;
+    };
     if (recent != nullptr && is_it(*recent)) return *recent;
 
     Table& all = table();
@@ -130,7 +134,8 @@ const CompiledPointwise& find_or_add(const Program& program, int operands, Scrat
         const std::unique_lock lock(all.mutex);
         recent = find();
         if (recent == nullptr) {
-            recent = all.programs.emplace(hash, std::make_unique<const CompiledPointwise>(program, operands))->second.get();
+            recent =
+                all.programs.emplace(hash, std::make_unique<const CompiledPointwise>(program, operands))->second.get();
         }
     }
     return *recent;

@@ -1,9 +1,10 @@
 // From a user's function to its program: recording, the table of all programs, and their derivatives.
 //
-// Every program exists once in a process and lives to its end: the table holds one entry for each *structure* of a function. Numbers that
-// a function captures do not count for the structure (but for the few in kStructural, which simplify it): they become parameters,
-// scalar inputs behind the operands, which the caller hands over at each run. So a rate that changes at every step adds no entry.
-// Entries can be read from any thread. Running them, and tensors, are not this file's business.
+// Every program exists once in a process and lives to its end: the table holds one entry for each *structure* of a
+// function. Numbers that a function captures do not count for the structure (but for the few in kStructural, which
+// simplify it): they become parameters, scalar inputs behind the operands, which the caller hands over at each run. So
+// a rate that changes at every step adds no entry. Entries can be read from any thread. Running them, and tensors, are
+// not this file's business.
 #pragma once
 
 #include <atomic>
@@ -84,8 +85,8 @@ struct PointwiseCall {
 /// Numbers that stay in a program, since knowing them makes it simpler.
 inline constexpr double kStructural[] = {0.0, 1.0, -1.0};
 
-/// Finishes what the recorder holds. With `lift`, numbers become parameters. Throws ValueError without results or with more than 64
-/// operands or results.
+/// Finishes what the recorder holds. With `lift`, numbers become parameters. Throws ValueError without results or with
+/// more than 64 operands or results.
 PointwiseCall intern(Recorder& recorder, int operands, std::span<const Symbol> results, bool lift);
 
 /// How many programs there are so far; for tests.
@@ -100,8 +101,9 @@ constexpr std::size_t result_count() {
     if constexpr (is_single_result<Result>) {
         return 1;
     } else {
-        static_assert(requires { std::tuple_size<Result>::value; },
-                      "a pointwise function returns a symbol, or a std::tuple, std::pair or std::array of symbols");
+        static_assert(
+            requires { std::tuple_size<Result>::value; },
+            "a pointwise function returns a symbol, or a std::tuple, std::pair or std::array of symbols");
         return std::tuple_size_v<Result>;
     }
 }
@@ -126,9 +128,9 @@ PointwiseCall record_pointwise(Function& function, bool lift, std::index_sequenc
     }
 }
 
-/// The program of a function of that many symbols. A function without captures is recorded once in the life of the process (so it must
-/// not read variables: it has nothing to read but its operands); any other one is recorded at each call, without allocating once its
-/// structure is known, and looked up.
+/// The program of a function of that many symbols. A function without captures is recorded once in the life of the
+/// process (so it must not read variables: it has nothing to read but its operands); any other one is recorded at each
+/// call, without allocating once its structure is known, and looked up.
 template <std::size_t Operands, class Function>
 PointwiseCall compile_pointwise(Function&& function) {
     static_assert(Operands <= kMaxOperands, "a pointwise function has at most 64 operands");

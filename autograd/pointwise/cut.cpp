@@ -7,30 +7,31 @@ namespace unroll::detail {
 
 int recompute_cost(Opcode op) {
     switch (op) {
-        case Opcode::constant: return 0;
-        case Opcode::div:
-        case Opcode::reciprocal:
-        case Opcode::sqrt:
-        case Opcode::rsqrt: return 12;
-        case Opcode::exp:
-        case Opcode::expm1:
-        case Opcode::log:
-        case Opcode::log1p:
-        case Opcode::sin:
-        case Opcode::cos:
-        case Opcode::tanh:
-        case Opcode::sigmoid:
-        case Opcode::softplus:
-        case Opcode::erf:
-        case Opcode::pow: return 30;
-        default: return 1;
+    case Opcode::constant: return 0;
+    case Opcode::div:
+    case Opcode::reciprocal:
+    case Opcode::sqrt:
+    case Opcode::rsqrt: return 12;
+    case Opcode::exp:
+    case Opcode::expm1:
+    case Opcode::log:
+    case Opcode::log1p:
+    case Opcode::sin:
+    case Opcode::cos:
+    case Opcode::tanh:
+    case Opcode::sigmoid:
+    case Opcode::softplus:
+    case Opcode::erf:
+    case Opcode::pow: return 30;
+    default: return 1;
     }
 }
 
 namespace {
 
-// The network: value v is the edge in(v) -> out(v), cut if v is kept. in(v) on the far side means that v is computed again, which costs
-// the edge from the source and asks for its operands: out(u) -> in(v) can never be cut. What is needed hangs on the sink.
+// The network: value v is the edge in(v) -> out(v), cut if v is kept. in(v) on the far side means that v is computed
+// again, which costs the edge from the source and asks for its operands: out(u) -> in(v) can never be cut. What is
+// needed hangs on the sink.
 class Network {
 public:
     explicit Network(int nodes) : first_(static_cast<std::size_t>(nodes), -1) {}
@@ -57,7 +58,8 @@ public:
             }
             if (entered[at(sink)] < 0) return;
             int flow = kNever;
-            for (int v = sink; v != source; v = origin(entered[at(v)])) flow = std::min(flow, edges_[at(entered[at(v)])].capacity);
+            for (int v = sink; v != source; v = origin(entered[at(v)]))
+                flow = std::min(flow, edges_[at(entered[at(v)])].capacity);
             for (int v = sink; v != source; v = origin(entered[at(v)])) {
                 edges_[at(entered[at(v)])].capacity -= flow;
                 edges_[at(entered[at(v)] ^ 1)].capacity += flow;

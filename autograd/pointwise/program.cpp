@@ -27,7 +27,8 @@ std::uint64_t hash_of(const Program& program) {
         h ^= h >> 32;
     };
     for (const Instruction& i : program.code) {
-        mix(static_cast<std::uint64_t>(i.op) | std::uint64_t{i.a} << 8 | std::uint64_t{i.b} << 24 | std::uint64_t{i.c} << 40);
+        mix(static_cast<std::uint64_t>(i.op) | std::uint64_t{i.a} << 8 | std::uint64_t{i.b} << 24 |
+            std::uint64_t{i.c} << 40);
         if (i.op == Opcode::constant) mix(std::bit_cast<std::uint64_t>(i.value));
     }
     for (const Register r : program.outputs) mix(r);
@@ -129,21 +130,21 @@ private:
     Text expression(Register r) const {
         const Instruction& i = program_.at(r);
         switch (i.op) {
-            case Opcode::constant: return {fmt::format("{}", i.value), i.value < 0 ? kUnary : kAtom};
-            case Opcode::add: return infix("+", kSum, i.a, i.b);
-            case Opcode::sub: return infix("-", kSum, i.a, i.b);
-            case Opcode::mul: return product(i.a, i.b);
-            case Opcode::div: return infix("/", kProduct, i.a, i.b);
-            case Opcode::neg: return {"-" + operand(i.a, kUnary), kUnary};
-            case Opcode::fma: return {fmt::format("{} + {}", product(i.a, i.b).text, operand(i.c, kProduct)), kSum};
-            case Opcode::less: return infix("<", kComparison, i.a, i.b);
-            case Opcode::less_equal: return infix("<=", kComparison, i.a, i.b);
-            case Opcode::equal: return infix("==", kEquality, i.a, i.b);
-            case Opcode::not_equal: return infix("!=", kEquality, i.a, i.b);
-            case Opcode::logical_and: return infix("&&", kAnd, i.a, i.b);
-            case Opcode::logical_or: return infix("||", kOr, i.a, i.b);
-            case Opcode::logical_not: return {"!" + operand(i.a, kUnary), kUnary};
-            default: break;
+        case Opcode::constant: return {fmt::format("{}", i.value), i.value < 0 ? kUnary : kAtom};
+        case Opcode::add: return infix("+", kSum, i.a, i.b);
+        case Opcode::sub: return infix("-", kSum, i.a, i.b);
+        case Opcode::mul: return product(i.a, i.b);
+        case Opcode::div: return infix("/", kProduct, i.a, i.b);
+        case Opcode::neg: return {"-" + operand(i.a, kUnary), kUnary};
+        case Opcode::fma: return {fmt::format("{} + {}", product(i.a, i.b).text, operand(i.c, kProduct)), kSum};
+        case Opcode::less: return infix("<", kComparison, i.a, i.b);
+        case Opcode::less_equal: return infix("<=", kComparison, i.a, i.b);
+        case Opcode::equal: return infix("==", kEquality, i.a, i.b);
+        case Opcode::not_equal: return infix("!=", kEquality, i.a, i.b);
+        case Opcode::logical_and: return infix("&&", kAnd, i.a, i.b);
+        case Opcode::logical_or: return infix("||", kOr, i.a, i.b);
+        case Opcode::logical_not: return {"!" + operand(i.a, kUnary), kUnary};
+        default: break;
         }
         std::string arguments;
         for (const Register argument : operands(i)) {
@@ -160,7 +161,8 @@ private:
 
 }  // namespace
 
-std::string to_string(const Program& program, std::span<const std::string> input_names, std::span<const std::string> output_names) {
+std::string to_string(const Program& program, std::span<const std::string> input_names,
+                      std::span<const std::string> output_names) {
     return Printer(program, input_names, output_names).print();
 }
 

@@ -1,7 +1,7 @@
 // Program: an elementwise function of several inputs and outputs as straight-line data.
 //
-// builder.hpp makes programs, adjoint.hpp derives one from another, kernels/ run them; here they are only held, compared, checked and
-// printed.
+// builder.hpp makes programs, adjoint.hpp derives one from another, kernels/ run them; here they are only held,
+// compared, checked and printed.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,8 @@ namespace unroll::detail {
 
 using Register = std::uint16_t;
 
-/// Register r is input r while r < inputs, otherwise the result of code[r - inputs]; every instruction reads earlier registers only.
-/// Outputs are registers: inputs, and the same register twice, are allowed.
+/// Register r is input r while r < inputs, otherwise the result of code[r - inputs]; every instruction reads earlier
+/// registers only. Outputs are registers: inputs, and the same register twice, are allowed.
 struct Program {
     int inputs = 0;
     std::vector<Instruction> code;

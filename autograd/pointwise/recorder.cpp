@@ -57,7 +57,8 @@ Recorder& Recorder::current() {
 Register Recorder::register_of(Symbol symbol) {
     if (symbol.recording_ == 0) return builder_->constant(symbol.constant_);
     if (symbol.recording_ != number_) {
-        fail_usage("pointwise", "a symbol of another pointwise call is used; hand the value over as one more operand instead");
+        fail_usage("pointwise",
+                   "a symbol of another pointwise call is used; hand the value over as one more operand instead");
     }
     return symbol.register_;
 }

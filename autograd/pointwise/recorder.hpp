@@ -1,7 +1,7 @@
 // Recorder: ties symbols to the builder that records them on this thread.
 //
-// Recordings may nest (a pointwise function that calls another one); symbols of one are refused in another. It does not decide what a
-// recording becomes: compiled.hpp and adjoint.cpp do.
+// Recordings may nest (a pointwise function that calls another one); symbols of one are refused in another. It does
+// not decide what a recording becomes: compiled.hpp and adjoint.cpp do.
 #pragma once
 
 #include <cstdint>

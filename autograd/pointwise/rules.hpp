@@ -1,12 +1,13 @@
 // The meaning of every elementwise operation, in one place: formula, special values, value and derivative.
 //
-// One struct per opcode. `value` computes the result for any Real; `gradient_a` (b, c) is the contribution to the gradient of the first
-// (second, third) operand, written in symbols, from the result's gradient g, the operands a, b, c and the result y. An operand without
-// such a function gets no gradient: it acts on the result by steps only. The values and gradients are PyTorch's unless said otherwise.
+// One struct per opcode. `value` computes the result for any Real; `gradient_a` (b, c) is the contribution to the
+// gradient of the first (second, third) operand, written in symbols, from the result's gradient g, the operands a, b,
+// c and the result y. An operand without such a function gets no gradient: it acts on the result by steps only. The
+// values and gradients are PyTorch's unless said otherwise.
 //
-// Both the single ops of the catalogue (tanh(x) is a program of one instruction) and fused programs take their derivatives from here;
-// composite functions (gelu, clip, …) stand in symbol.cpp and need no rule. Vector kernels for float are elsewhere (kernels/) and are
-// tested against these values.
+// Both the single ops of the catalogue (tanh(x) is a program of one instruction) and fused programs take their
+// derivatives from here; composite functions (gelu, clip, …) stand in symbol.cpp and need no rule. Vector kernels for
+// float are elsewhere (kernels/) and are tested against these values.
 #pragma once
 
 #include <array>
@@ -80,7 +81,8 @@ struct Neg : Rule<Opcode::neg> {
     static Symbol gradient_a(Terms t) { return -t.g; }
 };
 
-/// y = the larger of a and b, NaN if either is NaN. The larger gets g, each of two equal ones g/2; beside a NaN both get g.
+/// y = the larger of a and b, NaN if either is NaN. The larger gets g, each of two equal ones g/2; beside a NaN both
+/// get g.
 struct Maximum : Rule<Opcode::maximum> {
     template <class Real>
     static Real value(const Real& a, const Real& b) {
@@ -102,8 +104,9 @@ struct Minimum : Rule<Opcode::minimum> {
     static Symbol gradient_b(Terms t) { return where(t.a < t.b, 0, where(t.a == t.b, 0.5 * t.g, t.g)); }
 };
 
-/// y = a·b + c, rounded after the product and again after the sum: the same bits as the two operations. A builder takes it apart and
-/// puts it together again when a program is finished, so that its derivative is that of a product and a sum.
+/// y = a·b + c, rounded after the product and again after the sum: the same bits as the two operations. A builder
+/// takes it apart and puts it together again when a program is finished, so that its derivative is that of a product
+/// and a sum.
 struct Fma : Rule<Opcode::fma> {
     template <class Real>
     static Real value(const Real& a, const Real& b, const Real& c) {
@@ -279,8 +282,8 @@ struct Erf : Rule<Opcode::erf> {
     static Symbol gradient_a(Terms t) { return t.g * (1.12837916709551257390 * exp(-square(t.a))); }
 };
 
-/// y = aᵇ as std::pow: 1 for b = 0, NaN for a < 0 with a fraction for b. ga = g·b·aᵇ⁻¹, but 0 for b = 0; gb = g·y·log(a), but 0 for
-/// a = 0 with b >= 0.
+/// y = aᵇ as std::pow: 1 for b = 0, NaN for a < 0 with a fraction for b. ga = g·b·aᵇ⁻¹, but 0 for b = 0; gb =
+/// g·y·log(a), but 0 for a = 0 with b >= 0.
 struct Pow : Rule<Opcode::pow> {
     template <class Real>
     static Real value(const Real& a, const Real& b) {
@@ -347,8 +350,8 @@ struct LogicalNot : Rule<Opcode::logical_not> {
     }
 };
 
-/// y = a != 0 ? b : c; NaN in a counts as true, NaN in the branch not taken does not count. gb = g where a != 0 and 0 elsewhere, gc the
-/// other way round, whatever stands in the branch not taken.
+/// y = a != 0 ? b : c; NaN in a counts as true, NaN in the branch not taken does not count. gb = g where a != 0 and 0
+/// elsewhere, gc the other way round, whatever stands in the branch not taken.
 struct Select : Rule<Opcode::select> {
     template <class Real>
     static Real value(const Real& a, const Real& b, const Real& c) {
@@ -381,13 +384,15 @@ struct SigmoidGradient : Rule<Opcode::sigmoid_gradient> {
 /// Calls f(Add{}), f(Sub{}), … : every rule once, in the order of the opcodes.
 template <class Function>
 constexpr void for_each(Function&& f) {
-    f(Add{}), f(Sub{}), f(Mul{}), f(Div{}), f(Neg{}), f(Maximum{}), f(Minimum{}), f(Fma{}), f(Square{}), f(Reciprocal{}), f(Sqrt{}),
-        f(Rsqrt{}), f(Abs{}), f(Sign{}), f(Exp{}), f(Expm1{}), f(Log{}), f(Log1p{}), f(Sin{}), f(Cos{}), f(Tanh{}), f(Sigmoid{}),
-        f(Relu{}), f(Softplus{}), f(Erf{}), f(Pow{}), f(Less{}), f(LessEqual{}), f(Equal{}), f(NotEqual{}), f(LogicalAnd{}),
-        f(LogicalOr{}), f(LogicalNot{}), f(Select{}), f(TanhGradient{}), f(SigmoidGradient{});
+    f(Add{}), f(Sub{}), f(Mul{}), f(Div{}), f(Neg{}), f(Maximum{}), f(Minimum{}), f(Fma{}), f(Square{}),
+        f(Reciprocal{}), f(Sqrt{}), f(Rsqrt{}), f(Abs{}), f(Sign{}), f(Exp{}), f(Expm1{}), f(Log{}), f(Log1p{}),
+        f(Sin{}), f(Cos{}), f(Tanh{}), f(Sigmoid{}), f(Relu{}), f(Softplus{}), f(Erf{}), f(Pow{}), f(Less{}),
+        f(LessEqual{}), f(Equal{}), f(NotEqual{}), f(LogicalAnd{}), f(LogicalOr{}), f(LogicalNot{}), f(Select{}),
+        f(TanhGradient{}), f(SigmoidGradient{});
 }
 
-/// The value of any operation for one element. Operands that it does not have are ignored; `constant` has no value here.
+/// The value of any operation for one element. Operands that it does not have are ignored; `constant` has no value
+/// here.
 template <class Real>
 using Value = Real (*)(const Real& a, const Real& b, const Real& c);
 

@@ -1,4 +1,5 @@
-// Builder: what an operation can be replaced by before it is added. Each rewriting is one line; builder.hpp says which are allowed when.
+// Builder: what an operation can be replaced by before it is added. Each rewriting is one line; builder.hpp says which
+// are allowed when.
 #include <unroll/autograd/pointwise/builder.hpp>
 #include <unroll/autograd/pointwise/rules.hpp>
 
@@ -47,43 +48,43 @@ std::optional<Register> Builder::simplified(Opcode op, Register a, Register b, R
 std::optional<Register> Builder::simplified_arithmetic(Opcode op, Register a, Register b) {
     const auto is = [&](Register r, Opcode wanted) { return nodes_[r].op == wanted; };
     switch (op) {
-        case Opcode::add:
-            if (is_constant(b, 0)) return a;
-            if (is(b, Opcode::neg)) return emit(Opcode::sub, a, nodes_[b].a);
-            if (is(a, Opcode::neg)) return emit(Opcode::sub, b, nodes_[a].a);
-            break;
-        case Opcode::sub:
-            if (is_constant(b, 0)) return a;
-            if (is_constant(a, 0)) return emit(Opcode::neg, b);
-            if (is(b, Opcode::neg)) return emit(Opcode::add, a, nodes_[b].a);
-            break;
-        case Opcode::mul:
-            if (is_constant(b, 1)) return a;
-            if (is_constant(b, -1)) return emit(Opcode::neg, a);
-            if (a == b) return emit(Opcode::square, a);
-            if (is(a, Opcode::neg) && is_constant(b)) return emit(Opcode::mul, nodes_[a].a, constant(-nodes_[b].value));
-            if (is(a, Opcode::neg) && is(b, Opcode::neg)) return emit(Opcode::mul, nodes_[a].a, nodes_[b].a);
-            break;
-        case Opcode::div:
-            if (is_constant(a, 1)) return emit(Opcode::reciprocal, b);
-            if (is_constant(b)) {
-                const double factor = exact_reciprocal(nodes_[b].value);
-                if (factor != 0) return emit(Opcode::mul, a, constant(factor));
-            }
-            break;
-        case Opcode::neg:
-            if (is(a, Opcode::neg)) return nodes_[a].a;
-            if (is(a, Opcode::sub)) return emit(Opcode::sub, nodes_[a].b, nodes_[a].a);
-            break;
-        case Opcode::square:
-        case Opcode::abs:
-            if (is(a, Opcode::neg) || is(a, Opcode::abs)) return emit(op, nodes_[a].a);
-            break;
-        case Opcode::maximum:
-        case Opcode::minimum:
-            if (a == b) return a;
-            break;
-        default: break;
+    case Opcode::add:
+        if (is_constant(b, 0)) return a;
+        if (is(b, Opcode::neg)) return emit(Opcode::sub, a, nodes_[b].a);
+        if (is(a, Opcode::neg)) return emit(Opcode::sub, b, nodes_[a].a);
+        break;
+    case Opcode::sub:
+        if (is_constant(b, 0)) return a;
+        if (is_constant(a, 0)) return emit(Opcode::neg, b);
+        if (is(b, Opcode::neg)) return emit(Opcode::add, a, nodes_[b].a);
+        break;
+    case Opcode::mul:
+        if (is_constant(b, 1)) return a;
+        if (is_constant(b, -1)) return emit(Opcode::neg, a);
+        if (a == b) return emit(Opcode::square, a);
+        if (is(a, Opcode::neg) && is_constant(b)) return emit(Opcode::mul, nodes_[a].a, constant(-nodes_[b].value));
+        if (is(a, Opcode::neg) && is(b, Opcode::neg)) return emit(Opcode::mul, nodes_[a].a, nodes_[b].a);
+        break;
+    case Opcode::div:
+        if (is_constant(a, 1)) return emit(Opcode::reciprocal, b);
+        if (is_constant(b)) {
+            const double factor = exact_reciprocal(nodes_[b].value);
+            if (factor != 0) return emit(Opcode::mul, a, constant(factor));
+        }
+        break;
+    case Opcode::neg:
+        if (is(a, Opcode::neg)) return nodes_[a].a;
+        if (is(a, Opcode::sub)) return emit(Opcode::sub, nodes_[a].b, nodes_[a].a);
+        break;
+    case Opcode::square:
+    case Opcode::abs:
+        if (is(a, Opcode::neg) || is(a, Opcode::abs)) return emit(op, nodes_[a].a);
+        break;
+    case Opcode::maximum:
+    case Opcode::minimum:
+        if (a == b) return a;
+        break;
+    default: break;
     }
     return {};
 }
@@ -102,28 +103,28 @@ std::optional<Register> Builder::simplified_power(Register base, double exponent
 std::optional<Register> Builder::simplified_logic(Opcode op, Register a, Register b, Register c) {
     const auto is = [&](Register r, Opcode wanted) { return nodes_[r].op == wanted; };
     switch (op) {
-        case Opcode::less:
-            if (a == b) return constant(0);
-            break;
-        case Opcode::logical_and:
-            if (is_constant(b, 0)) return b;
-            if ((a == b || is_constant(b)) && is_truth_value(nodes_[a].op)) return a;
-            break;
-        case Opcode::logical_or:
-            if (is_constant(b) && nodes_[b].value != 0) return constant(1);
-            if ((a == b || is_constant(b)) && is_truth_value(nodes_[a].op)) return a;
-            break;
-        case Opcode::logical_not:
-            if (is(a, Opcode::equal)) return emit(Opcode::not_equal, nodes_[a].a, nodes_[a].b);
-            if (is(a, Opcode::not_equal)) return emit(Opcode::equal, nodes_[a].a, nodes_[a].b);
-            if (is(a, Opcode::logical_not) && is_truth_value(nodes_[nodes_[a].a].op)) return nodes_[a].a;
-            break;
-        case Opcode::select:
-            if (is_constant(a)) return nodes_[a].value != 0 ? b : c;
-            if (b == c) return b;
-            if (is(a, Opcode::logical_not)) return emit(Opcode::select, nodes_[a].a, c, b);
-            break;
-        default: break;
+    case Opcode::less:
+        if (a == b) return constant(0);
+        break;
+    case Opcode::logical_and:
+        if (is_constant(b, 0)) return b;
+        if ((a == b || is_constant(b)) && is_truth_value(nodes_[a].op)) return a;
+        break;
+    case Opcode::logical_or:
+        if (is_constant(b) && nodes_[b].value != 0) return constant(1);
+        if ((a == b || is_constant(b)) && is_truth_value(nodes_[a].op)) return a;
+        break;
+    case Opcode::logical_not:
+        if (is(a, Opcode::equal)) return emit(Opcode::not_equal, nodes_[a].a, nodes_[a].b);
+        if (is(a, Opcode::not_equal)) return emit(Opcode::equal, nodes_[a].a, nodes_[a].b);
+        if (is(a, Opcode::logical_not) && is_truth_value(nodes_[nodes_[a].a].op)) return nodes_[a].a;
+        break;
+    case Opcode::select:
+        if (is_constant(a)) return nodes_[a].value != 0 ? b : c;
+        if (b == c) return b;
+        if (is(a, Opcode::logical_not)) return emit(Opcode::select, nodes_[a].a, c, b);
+        break;
+    default: break;
     }
     return {};
 }
@@ -162,8 +163,11 @@ std::optional<Register> Builder::sum_of_masked(Register a, Register b) {
         const Register second = emit(Opcode::add, x.c, y.c);
         return emit(Opcode::select, x.a, first, second);
     }
-    // Different conditions: the sum is zero where both say so, and has to stay so under what it will be multiplied with.
-    const auto where_set = [&](const Instruction& s) { return is_constant(s.c, 0) ? s.a : emit(Opcode::logical_not, s.a); };
+    // Different conditions: the sum is zero where both say so, and has to stay so under what it will be multiplied
+    // with.
+    const auto where_set = [&](const Instruction& s) {
+        return is_constant(s.c, 0) ? s.a : emit(Opcode::logical_not, s.a);
+    };
     const Register any = emit(Opcode::logical_or, where_set(x), where_set(y));
     const Register sum = emit(Opcode::add, a, b, 0, 0.0);
     return emit(Opcode::select, any, sum, constant(0));

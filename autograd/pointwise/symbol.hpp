@@ -1,12 +1,12 @@
 // Symbol: what stands for an operand while a pointwise function is recorded.
 //
-// pointwise(f, x, y) calls f once with symbols instead of arrays. Each operation on symbols adds one instruction to the program that is
-// being recorded on this thread; the same operation on the same operands is added once, and operations on numbers are done at once.
-// Nothing is computed here, and this header knows neither arrays nor programs: program.hpp says what is recorded, rules.hpp what each
-// operation means.
+// pointwise(f, x, y) calls f once with symbols instead of arrays. Each operation on symbols adds one instruction to
+// the program that is being recorded on this thread; the same operation on the same operands is added once, and
+// operations on numbers are done at once. Nothing is computed here, and this header knows neither arrays nor programs:
+// program.hpp says what is recorded, rules.hpp what each operation means.
 //
-// All functions are found by argument-dependent lookup only, so that they never take a plain number by accident. Composite functions
-// (gelu, elu, clip, …) are written in terms of the others, in symbol.cpp.
+// All functions are found by argument-dependent lookup only, so that they never take a plain number by accident.
+// Composite functions (gelu, elu, clip, …) are written in terms of the others, in symbol.cpp.
 #pragma once
 
 #include <cstdint>
@@ -21,22 +21,21 @@ template <class>
 inline constexpr bool always_false = false;
 }  // namespace detail
 
-/// A value inside a pointwise function: an operand, a number, or the result of an operation on them. Truth values are 1 and 0; any
-/// value but 0 counts as true. A symbol means something only inside the call that made it: using it later, or together with symbols
-/// of another call, throws UsageError.
+/// A value inside a pointwise function: an operand, a number, or the result of an operation on them. Truth values are
+/// 1 and 0; any value but 0 counts as true. A symbol means something only inside the call that made it: using it
+/// later, or together with symbols of another call, throws UsageError.
 class Symbol {
 public:
     /// A number, the same for all elements. (An array or a Dual is not a number: hand it to pointwise as an operand.)
     template <class Number>
-        requires std::is_arithmetic_v<Number>
-    Symbol(Number constant) : constant_(static_cast<double>(constant)) {}
+    requires std::is_arithmetic_v<Number> Symbol(Number constant) : constant_(static_cast<double>(constant)) {}
 
     /// A condition on elements has no single answer.
     template <class Bool>
-        requires std::is_same_v<Bool, bool>
+    requires std::is_same_v<Bool, bool>
     explicit operator Bool() const {
-        static_assert(detail::always_false<Bool>,
-                      "a pointwise function is recorded once for all elements: use where(condition, a, b) instead of if, ?: and std::max");
+        static_assert(detail::always_false<Bool>, "a pointwise function is recorded once for all elements: use "
+                                                  "where(condition, a, b) instead of if, ?: and std::max");
         return false;
     }
 
@@ -64,13 +63,14 @@ public:
     friend Symbol operator||(Symbol a, Symbol b);
     friend Symbol operator!(Symbol a);
 
-    /// condition ? a : b. Neither the value nor the gradient of the branch not taken matters, even where it is NaN or infinite:
-    /// where(x > 0, sqrt(x), 0) has gradient 0 for x <= 0.
+    /// condition ? a : b. Neither the value nor the gradient of the branch not taken matters, even where it is NaN or
+    /// infinite: where(x > 0, sqrt(x), 0) has gradient 0 for x <= 0.
     friend Symbol where(Symbol condition, Symbol a, Symbol b);
     /// Larger (smaller) of two; NaN if either is NaN. Where they are equal each gets half of the gradient.
     friend Symbol maximum(Symbol a, Symbol b);
     friend Symbol minimum(Symbol a, Symbol b);
-    /// min(max(x, low), high); NaN stays NaN. The gradient reaches x where low <= x <= high, bounds included, as in PyTorch.
+    /// min(max(x, low), high); NaN stays NaN. The gradient reaches x where low <= x <= high, bounds included, as in
+    /// PyTorch.
     friend Symbol clip(Symbol x, Symbol low, Symbol high);
 
     /// a·b + c, rounded as a product and then a sum.

@@ -1,4 +1,5 @@
-// Dual: arithmetic and functions against central differences, conventions at kinks, comparisons, limits, xtensor arrays, formatting.
+// Dual: arithmetic and functions against central differences, conventions at kinks, comparisons, limits, xtensor
+// arrays, formatting.
 #include <unroll/autograd/dual.hpp>
 
 #include <cmath>
@@ -27,28 +28,30 @@ struct UnaryCase {
     std::vector<double> points;
 };
 
-#define UNROLL_CASE(function, ...)                                                                             \
-    UnaryCase {                                                                                                \
-        #function,                                                                                             \
+#define UNROLL_CASE(function, ...)                                                                       \
+    UnaryCase {                                                                                          \
+#function,                                                                                             \
             [](double x) {                                                                                     \
                 using namespace std;                                                                           \
                 using namespace unroll::scalar;                                                                \
                 return static_cast<double>(function(x));                                                       \
             },                                                                                                 \
-            [](D x) { return function(x); }, __VA_ARGS__                                                       \
+            [](D x) { return function(x); }, __VA_ARGS__ \
     }
 
 std::vector<UnaryCase> unary_cases() {
     const std::vector<double> any = {-3.2, -0.7, 0.3, 1.1, 2.9}, positive = {0.02, 0.4, 1.3, 7.0};
     return {
-        UNROLL_CASE(exp, any),        UNROLL_CASE(expm1, any),    UNROLL_CASE(log, positive),       UNROLL_CASE(log2, positive),
-        UNROLL_CASE(log10, positive), UNROLL_CASE(log1p, {-0.6, 0.1, 4.0}), UNROLL_CASE(sqrt, positive), UNROLL_CASE(cbrt, any),
-        UNROLL_CASE(rsqrt, positive), UNROLL_CASE(reciprocal, any), UNROLL_CASE(square, any),       UNROLL_CASE(sin, any),
-        UNROLL_CASE(cos, any),        UNROLL_CASE(tan, any),      UNROLL_CASE(atan, any),           UNROLL_CASE(sinh, any),
-        UNROLL_CASE(cosh, any),       UNROLL_CASE(tanh, any),     UNROLL_CASE(erf, any),            UNROLL_CASE(erfc, any),
-        UNROLL_CASE(sigmoid, any),    UNROLL_CASE(softplus, any), UNROLL_CASE(relu, any),           UNROLL_CASE(sign, any),
-        UNROLL_CASE(abs, any),        UNROLL_CASE(fabs, any),     UNROLL_CASE(floor, any),          UNROLL_CASE(ceil, any),
-        UNROLL_CASE(trunc, any),      UNROLL_CASE(round, any),
+        UNROLL_CASE(exp, any),        UNROLL_CASE(expm1, any),      UNROLL_CASE(log, positive),
+        UNROLL_CASE(log2, positive),  UNROLL_CASE(log10, positive), UNROLL_CASE(log1p, {-0.6, 0.1, 4.0}),
+        UNROLL_CASE(sqrt, positive),  UNROLL_CASE(cbrt, any),       UNROLL_CASE(rsqrt, positive),
+        UNROLL_CASE(reciprocal, any), UNROLL_CASE(square, any),     UNROLL_CASE(sin, any),
+        UNROLL_CASE(cos, any),        UNROLL_CASE(tan, any),        UNROLL_CASE(atan, any),
+        UNROLL_CASE(sinh, any),       UNROLL_CASE(cosh, any),       UNROLL_CASE(tanh, any),
+        UNROLL_CASE(erf, any),        UNROLL_CASE(erfc, any),       UNROLL_CASE(sigmoid, any),
+        UNROLL_CASE(softplus, any),   UNROLL_CASE(relu, any),       UNROLL_CASE(sign, any),
+        UNROLL_CASE(abs, any),        UNROLL_CASE(fabs, any),       UNROLL_CASE(floor, any),
+        UNROLL_CASE(ceil, any),       UNROLL_CASE(trunc, any),      UNROLL_CASE(round, any),
     };
 }
 
@@ -64,7 +67,8 @@ TEST(Dual, FunctionsMatchPlainValuesAndCentralDifferences) {
             const D y = test.dual(D(x, 1.7));
             EXPECT_EQ(y.value, test.plain(x)) << test.name << '(' << x << ')';
             const double expected = 1.7 * central_difference(test.plain, x);
-            EXPECT_NEAR(y.derivative, expected, 1e-8 * std::max(1.0, std::fabs(expected))) << test.name << '(' << x << ')';
+            EXPECT_NEAR(y.derivative, expected, 1e-8 * std::max(1.0, std::fabs(expected)))
+                << test.name << '(' << x << ')';
         }
     }
 }
@@ -93,7 +97,8 @@ TEST(Dual, BinaryFunctionsMatchCentralDifferencesInBothArguments) {
             EXPECT_DOUBLE_EQ(y.value, test.plain(a, b)) << test.name;
             const double expected = 0.6 * central_difference([&](double x) { return test.plain(x, b); }, a) -
                                     1.1 * central_difference([&](double x) { return test.plain(a, x); }, b);
-            EXPECT_NEAR(y.derivative, expected, 1e-8 * std::max(1.0, std::fabs(expected))) << test.name << ' ' << a << ' ' << b;
+            EXPECT_NEAR(y.derivative, expected, 1e-8 * std::max(1.0, std::fabs(expected)))
+                << test.name << ' ' << a << ' ' << b;
         }
     }
 }
