@@ -110,7 +110,12 @@ ProgressBar::ProgressBar(ProgressOptions options)
       start_(options_.clock()),
       last_drawn_(-std::numeric_limits<double>::infinity()) {}
 
-ProgressBar::~ProgressBar() { finish(); }
+ProgressBar::~ProgressBar() {
+    try {
+        finish();
+    } catch (...) {  // the line is not worth the process
+    }
+}
 
 void ProgressBar::update(const ProgressStatus& status) {
     status_ = status;

@@ -33,8 +33,8 @@ struct ProgressOptions {
     std::string speed_unit = "chars/s";
     double redraw_seconds = 0.1;  ///< least time between two redraws in a terminal
     double plain_seconds = 5;     ///< least time between two lines elsewhere; grows to a twentieth of the time passed
-    std::optional<Terminal> terminal;             ///< instead of looking at `out`
-    std::function<void(std::string_view)> write;  ///< instead of writing to `out`
+    std::optional<Terminal> terminal = std::nullopt;        ///< instead of looking at `out`
+    std::function<void(std::string_view)> write = nullptr;  ///< instead of writing to `out`
     Clock clock = steady_seconds;
 };
 
