@@ -127,7 +127,7 @@ std::string pointwise_text(Function&& function, std::span<const std::string> nam
                            std::span<const std::string> results = {}) {
     const detail::PointwiseCall call = detail::compile_pointwise<static_cast<std::size_t>(Operands)>(function);
     const auto all = Operands == 64 ? ~detail::Mask{0} : (detail::Mask{1} << Operands) - 1;
-    return detail::to_string(call.function->adjoint(all).adjoint(), names, results);
+    return detail::to_string(call, all, names, results);
 }
 
 }  // namespace unroll

@@ -8,6 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <unroll/autograd/error.hpp>
 
 namespace unroll::detail {
@@ -157,6 +159,18 @@ PointwiseCall intern(Recorder& recorder, int operands, std::span<const Symbol> r
     if (!lift) return {&find_or_add(mine.finished, operands, mine), {}};
     lift_constants(mine.finished, mine);
     return {&find_or_add(mine.lifted, operands, mine), mine.parameters};
+}
+
+std::string to_string(const PointwiseCall& call, Mask wanted, std::span<const std::string> operand_names,
+                      std::span<const std::string> result_names) {
+    const std::vector<double> numbers(call.parameters.begin(), call.parameters.end());
+    std::vector<std::string> names(operand_names.begin(), operand_names.end());
+    const std::size_t operands = static_cast<std::size_t>(call.function->operands());
+    for (std::size_t i = names.size(); i < operands; ++i) names.push_back(fmt::format("x{}", i));
+    names.resize(operands);
+    for (const double number : numbers)
+        names.push_back(number < 0 ? fmt::format("({})", number) : fmt::format("{}", number));
+    return to_string(call.function->adjoint(wanted).adjoint(), names, result_names);
 }
 
 std::size_t interned_programs() {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -88,6 +89,11 @@ inline constexpr double kStructural[] = {0.0, 1.0, -1.0};
 /// Finishes what the recorder holds. With `lift`, numbers become parameters. Throws ValueError without results or with
 /// more than 64 operands or results.
 PointwiseCall intern(Recorder& recorder, int operands, std::span<const Symbol> results, bool lift);
+
+/// The extended forward program and the derivative for these operands as text, with the parameters as the numbers that
+/// they are now.
+std::string to_string(const PointwiseCall& call, Mask wanted, std::span<const std::string> operand_names = {},
+                      std::span<const std::string> result_names = {});
 
 /// How many programs there are so far; for tests.
 std::size_t interned_programs();

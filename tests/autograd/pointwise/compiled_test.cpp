@@ -74,6 +74,16 @@ TEST(CompiledPointwise, ParametersGetNoGradientAndCostNothingToKeep) {
     EXPECT_NEAR(run_backward<double>(adjoint, adjoint.backward, {2.0, 1.7}, {1.0})[0], 1.7 * std::pow(2.0, 0.7), 1e-15);
 }
 
+TEST(CompiledPointwise, PrintsCapturedNumbersAsTheyAre) {
+    const auto print = [](double slope, double offset) {
+        const PointwiseCall call = compile_pointwise<1>([=](auto x) { return slope * tanh(x) - offset; });
+        const std::vector<std::string> in = {"x"}, out = {"y"};
+        return detail::to_string(call, 1, in, out);
+    };
+    EXPECT_EQ(print(0.25, 3.5), "s0 = tanh(x)\ny = s0 * 0.25 - 3.5\n\ngx = tanh_gradient(gy * 0.25, s0)");
+    EXPECT_EQ(print(-0.25, 7), "s0 = tanh(x)\ny = s0 * (-0.25) - 7\n\ngx = tanh_gradient(gy * (-0.25), s0)");
+}
+
 TEST(CompiledPointwise, ReturnsAnyKindOfTuple) {
     EXPECT_EQ(compile_pointwise<1>([](auto x) { return std::tuple{x, exp(x), x}; }).function->results(), 3);
     EXPECT_EQ(compile_pointwise<1>([](auto x) { return std::pair{exp(x), 1.0}; }).function->results(), 2);

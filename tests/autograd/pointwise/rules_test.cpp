@@ -155,7 +155,7 @@ struct Special {
     Point gradient;  // by operand, for an upstream gradient of 1
 };
 
-// The gradients are those that PyTorch 1.13 gives, but where a remark says otherwise.
+// Compared with PyTorch 1.13 point by point: the same values and gradients, but where the name says otherwise.
 TEST(PointwiseRules, ValuesAndGradientsAtSpecialPoints) {
     const double phi0 = 0.39894228040143267794;
     const auto powered = [](double by) { return record_unary([by](Symbol x) { return pow(x, by); }); };
@@ -201,7 +201,7 @@ TEST(PointwiseRules, ValuesAndGradientsAtSpecialPoints) {
         {"clip at the other", record_unary([](Symbol x) { return clip(x, -1, 2); }), {-1}, -1, {1}},
         {"clip outside", record_unary([](Symbol x) { return clip(x, -1, 2); }), {3}, 2, {0}},
         {"clip with bounds crossed", record_unary([](Symbol x) { return clip(x, 2, -1); }), {0.5}, -1, {0}},
-        {"clip of NaN", record_unary([](Symbol x) { return clip(x, -1, 2); }), {kNan}, kNan, {1}},
+        {"clip of NaN (PyTorch: gradient 0)", record_unary([](Symbol x) { return clip(x, -1, 2); }), {kNan}, kNan, {1}},
         {"leaky_relu at 0", record_unary([](Symbol x) { return leaky_relu(x); }), {0}, 0, {0.01}},
         {"leaky_relu left",
          record_unary([](Symbol x) { return leaky_relu(x, 0.2); }),
