@@ -4,12 +4,12 @@
 
 #include <unroll/autograd/kernels/kernels.hpp>
 
-#include "linear_kernels.hpp"
-#include "optimizer_kernels.hpp"
-#include "pointwise_executor.hpp"
-#include "reduction_kernels.hpp"
-#include "row_kernels.hpp"
-#include "vec_math.hpp"
+#include <unroll/autograd/kernels/linear_kernels.hpp>
+#include <unroll/autograd/kernels/optimizer_kernels.hpp>
+#include <unroll/autograd/kernels/pointwise_executor.hpp>
+#include <unroll/autograd/kernels/reduction_kernels.hpp>
+#include <unroll/autograd/kernels/row_kernels.hpp>
+#include <unroll/autograd/kernels/vec_math.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 

@@ -43,20 +43,20 @@ const FloatKernels* table_of(Isa isa) {
 }
 
 [[noreturn]] void fail_isa(std::string_view asked) {
-    std::string message = "instruction set \"" + std::string(asked) + "\" is not available; possible on this machine:";
+    std::string message = "[UNROLL_ISA] instruction set '" + std::string(asked) + "' is not available; possible here:";
     for (const Isa isa : kAll) {
         if (isa_available(isa)) message.append(" ").append(isa_name(isa));
     }
     throw ValueError(message);
 }
 
-const FloatKernels& choose() {
+Isa choose() {
     const char* forced = std::getenv("UNROLL_ISA");
+    if (forced != nullptr && *forced != '\0') return isa_from_name(forced);
     for (const Isa isa : kAll) {
-        if (forced != nullptr && *forced != '\0' && std::string_view(forced) != isa_name(isa)) continue;
-        if (const FloatKernels* table = table_of(isa)) return *table;
+        if (isa_available(isa)) return isa;
     }
-    fail_isa(std::string("UNROLL_ISA=") + forced);
+    return Isa::baseline;
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ const FloatKernels& choose() {
 const FloatKernels& kernels() {
     const FloatKernels* table = active.load(std::memory_order_relaxed);
     if (table == nullptr) {
-        table = &choose();
+        table = &kernels(choose());
         active.store(table, std::memory_order_relaxed);
     }
     return *table;
@@ -89,6 +89,13 @@ const char* isa_name(Isa isa) {
         case Isa::baseline: return "baseline";
     }
     return "?";
+}
+
+Isa isa_from_name(const char* name) {
+    for (const Isa isa : kAll) {
+        if (isa_available(isa) && std::string_view(name) == isa_name(isa)) return isa;
+    }
+    fail_isa(name);
 }
 
 }  // namespace unroll::detail

@@ -110,5 +110,7 @@ Isa active_isa();
 void set_isa(Isa isa);
 bool isa_available(Isa isa);
 const char* isa_name(Isa isa);
+// The other way round; ValueError, which lists the possible ones, for a name that is unknown or not available here.
+Isa isa_from_name(const char* name);
 
 }  // namespace unroll::detail

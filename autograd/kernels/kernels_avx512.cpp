@@ -4,4 +4,4 @@
 #endif
 #define UNROLL_ISA_AVX512
 #define UNROLL_ISA_NAMESPACE avx512
-#include "kernel_table.hpp"
+#include <unroll/autograd/kernels/kernel_table.hpp>

@@ -1,3 +1,3 @@
 // The float kernels for any processor: vectors of four floats in portable form; flags: cmake/kernels.cmake.
 #define UNROLL_ISA_NAMESPACE baseline
-#include "kernel_table.hpp"
+#include <unroll/autograd/kernels/kernel_table.hpp>

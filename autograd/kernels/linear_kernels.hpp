@@ -2,7 +2,7 @@
 // oneDNN or the CBLAS; these are what is left when one side has a single row.
 #pragma once
 
-#include "vec.hpp"
+#include <unroll/autograd/kernels/vec.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
@@ -19,8 +19,44 @@ UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, 
     for (int p = 0; p < Panels; ++p) store(y + p * kLanes, sum[p]);
 }
 
+// Adds eight rows of W, in the order of their numbers in two chains, to the whole of y.
+UNROLL_INLINE void gemv_n_eight_rows(std::int64_t N, const float* x, const float* W, std::int64_t ldw, float* y) {
+    F factor[8];
+    for (int r = 0; r < 8; ++r) factor[r] = set(x[r]);
+    const auto step = [&](std::int64_t n, F sum, auto load_lanes) __attribute__((always_inline)) {
+        F other = set(0.0f);
+        for (int r = 0; r < 8; r += 2) {
+            sum = fma(factor[r], load_lanes(W + r * ldw + n), sum);
+            other = fma(factor[r + 1], load_lanes(W + (r + 1) * ldw + n), other);
+        }
+        return sum + other;
+    };
+    std::int64_t n = 0;
+    for (; n + kLanes <= N; n += kLanes) {
+        store(y + n, step(n, load(y + n), [](const float* p) __attribute__((always_inline)) { return load(p); }));
+    }
+    if (n < N) {
+        const int rest = static_cast<int>(N - n);
+        const auto first = [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); };
+        store_first(y + n, step(n, load_first(y + n, rest), first), rest);
+    }
+}
+
+// Above this many elements W comes from beyond the second-level cache, where whole rows are read twice as fast as
+// panels of columns; below it, panels keep y in registers.
+inline constexpr std::int64_t kGemvPanelElements = 1 << 18;
+
+static void axpy(float a, const float* x, float* y, std::int64_t n);
+
 static void gemv_n(std::int64_t K, std::int64_t N, const float* x, const float* W, std::int64_t ldw, float beta,
                    float* y) {
+    if (K * N > kGemvPanelElements) {
+        if (beta == 0.0f) __builtin_memset(y, 0, static_cast<std::size_t>(N) * sizeof(float));
+        std::int64_t k = 0;
+        for (; k + 8 <= K; k += 8) gemv_n_eight_rows(N, x + k, W + k * ldw, ldw, y);
+        for (; k < K; ++k) axpy(x[k], W + k * ldw, y, N);
+        return;
+    }
     std::int64_t n = 0;
     for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8>(K, x, W + n, ldw, beta, y + n);
     for (; n + 4 * kLanes <= N; n += 4 * kLanes) gemv_n_panel<4>(K, x, W + n, ldw, beta, y + n);
@@ -127,12 +163,25 @@ UNROLL_INLINE void transpose_4x4(const float* A, std::int64_t lda, float* B, std
     for (int i = 0; i < 4; ++i) __builtin_memcpy(B + i * ldb, &b[i], sizeof(F4));
 }
 
+// A 16 x 16 block by way of a buffer: whole cache lines are read and whole ones written. Lines of neighbouring rows share
+// a cache set when the leading dimension is a power of two, and would not stay until their next use.
+UNROLL_INLINE void transpose_16x16(const float* A, std::int64_t lda, float* B, std::int64_t ldb) {
+    alignas(64) float block[16 * 16];
+    for (int k = 0; k < 16; k += 4) {
+        for (int n = 0; n < 16; n += 4) transpose_4x4(A + k * lda + n, lda, block + n * 16 + k, 16);
+    }
+    for (int n = 0; n < 16; ++n) __builtin_memcpy(B + n * ldb, block + n * 16, 16 * sizeof(float));
+}
+
 static void transpose(std::int64_t K, std::int64_t N, const float* A, std::int64_t lda, float* B, std::int64_t ldb) {
-    // Blocks of 16 x 16: a whole cache line is read and written on either side before the next one.
-    const std::int64_t whole_k = K & ~std::int64_t(3), whole_n = N & ~std::int64_t(3);
+    const std::int64_t whole_k = K & -4, whole_n = N & -4;
     for (std::int64_t k0 = 0; k0 < whole_k; k0 += 16) {
         const std::int64_t k1 = k0 + 16 < whole_k ? k0 + 16 : whole_k;
-        for (std::int64_t n = 0; n < whole_n; n += 4) {
+        std::int64_t n = 0;
+        if (k1 - k0 == 16) {
+            for (; n + 16 <= whole_n; n += 16) transpose_16x16(A + k0 * lda + n, lda, B + n * ldb + k0, ldb);
+        }
+        for (; n < whole_n; n += 4) {
             for (std::int64_t k = k0; k < k1; k += 4) transpose_4x4(A + k * lda + n, lda, B + n * ldb + k, ldb);
         }
     }

@@ -8,7 +8,7 @@
 
 #include <unroll/autograd/kernels/kernels.hpp>
 
-#include "pointwise_ops.hpp"
+#include <unroll/autograd/kernels/pointwise_ops.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 

@@ -4,7 +4,7 @@
 
 #include <unroll/autograd/kernels/opcode.hpp>
 
-#include "vec_math.hpp"
+#include <unroll/autograd/kernels/vec_math.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 

@@ -3,7 +3,7 @@
 // order depends on the length alone.
 #pragma once
 
-#include "vec.hpp"
+#include <unroll/autograd/kernels/vec.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 

@@ -2,8 +2,8 @@
 // of exponentials run over blocks of fixed size, the blocks in double.
 #pragma once
 
-#include "reduction_kernels.hpp"
-#include "vec_math.hpp"
+#include <unroll/autograd/kernels/reduction_kernels.hpp>
+#include <unroll/autograd/kernels/vec_math.hpp>
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 

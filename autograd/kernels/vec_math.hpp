@@ -7,9 +7,9 @@
 // rounded one after the other with the rest fitted again.
 #pragma once
 
-#include "vec.hpp"
+#include <unroll/autograd/kernels/vec.hpp>
 #if defined(UNROLL_ISA_AVX512)
-#include "tanh_table.hpp"
+#include <unroll/autograd/kernels/tanh_table.hpp>
 #endif
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
