@@ -25,10 +25,15 @@ struct GenericOut {
     bool accumulate;
 };
 
-// The result of one instruction for one element; the operations themselves are in pointwise/rules.hpp.
+// The result of one instruction for one element; the operations themselves are in pointwise/rules.hpp, and fused pairs
+// (fuse.hpp) are two of them.
 template <class Real>
 inline Real apply_instruction(const Instruction& s, const Real* reg) {
     if (s.op == Opcode::constant) return Real(s.value);
+    if (s.op == Opcode::mul_tanh_gradient || s.op == Opcode::mul_sigmoid_gradient) {
+        const Opcode second = s.op == Opcode::mul_tanh_gradient ? Opcode::tanh_gradient : Opcode::sigmoid_gradient;
+        return rules::kValues<Real>[static_cast<std::size_t>(second)](reg[s.a] * reg[s.b], reg[s.c], reg[s.c]);
+    }
     return rules::kValues<Real>[static_cast<std::size_t>(s.op)](reg[s.a], reg[s.b], reg[s.c]);
 }
 
