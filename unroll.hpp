@@ -2,11 +2,21 @@
 #pragma once
 
 #include <unroll/autograd/buffer.hpp>
+#include <unroll/autograd/checkpoint.hpp>
+#include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/error.hpp>
+#include <unroll/autograd/kernels/opcode.hpp>
 #include <unroll/autograd/op.hpp>
 #include <unroll/autograd/ops.hpp>
+#include <unroll/autograd/ops/elementwise.hpp>
+#include <unroll/autograd/ops/pointwise.hpp>
 #include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/pointwise/adjoint.hpp>
+#include <unroll/autograd/pointwise/builder.hpp>
+#include <unroll/autograd/pointwise/compiled.hpp>
+#include <unroll/autograd/pointwise/program.hpp>
+#include <unroll/autograd/pointwise/recorder.hpp>
 #include <unroll/autograd/pointwise/symbol.hpp>
 #include <unroll/autograd/pool.hpp>
 #include <unroll/autograd/pool_vector.hpp>
@@ -26,9 +36,15 @@
 #include <unroll/data/utf8.hpp>
 #include <unroll/data/vocabulary.hpp>
 #include <unroll/io/atomic_file.hpp>
+#include <unroll/io/state_dict.hpp>
+#include <unroll/layers/cells.hpp>
+#include <unroll/layers/recurrent.hpp>
 #include <unroll/train/cadence.hpp>
 #include <unroll/train/clock.hpp>
 #include <unroll/train/early_stopping.hpp>
 #include <unroll/train/interrupt.hpp>
 #include <unroll/train/json_log.hpp>
+#include <unroll/train/line_chart.hpp>
 #include <unroll/train/meters.hpp>
+#include <unroll/train/progress.hpp>
+#include <unroll/train/terminal.hpp>

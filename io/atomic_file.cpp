@@ -102,10 +102,14 @@ void AtomicFile::write(std::string_view text) {
         gathered_.append(text);
 }
 
-void AtomicFile::commit() {
-    if (descriptor_ < 0) detail::fail_usage("AtomicFile", "the file is committed or failed, it cannot be committed");
+void AtomicFile::sync() {
+    if (descriptor_ < 0) detail::fail_usage("AtomicFile", "the file is committed or failed, it cannot be flushed or committed");
     flush();
     if (::fsync(descriptor_) != 0) fail(errno);
+}
+
+void AtomicFile::commit() {
+    sync();
     const int descriptor = descriptor_;
     descriptor_ = -1;
     if (::close(descriptor) != 0 && errno != EINTR) fail(errno);

@@ -30,6 +30,9 @@ public:
     void write(std::span<const std::byte> bytes);
     void write(std::string_view text);
 
+    /// Brings what was written to the disk, so that little is left that can fail in `commit`.
+    void sync();
+
     /// Makes the file appear. Once only; nothing can be written afterwards (UsageError).
     void commit();
 

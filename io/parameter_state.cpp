@@ -107,12 +107,12 @@ Streams streams_from_json(const StateDict& dict, const Streams& present, Faults&
         return streams;
     }
     for (const auto& [name, value] : json.items()) {
-        if (!present.contains(name)) faults.unexpected(fmt::format("random stream {}", detail::quoted(name)));
+        if (!present.contains(name)) faults.unexpected(fmt::format("random stream {}", detail::in_quotes(name)));
         streams.emplace(name, RandomStream(value[0].get<std::uint64_t>(), value[1].get<std::uint64_t>(),
                                            value[2].get<std::uint64_t>()));
     }
     for (const auto& [name, stream] : present)
-        if (!streams.contains(name)) faults.missing(fmt::format("random stream {}", detail::quoted(name)));
+        if (!streams.contains(name)) faults.missing(fmt::format("random stream {}", detail::in_quotes(name)));
     return streams;
 }
 
@@ -128,7 +128,7 @@ std::vector<EntryOf<Real>*> frozen_from_json(const StateDict& dict, const Parame
     for (const auto& name : json) {
         const auto found = store.names().find(name.template get_ref<const std::string&>());
         if (found == store.names().end())
-            faults.unexpected(fmt::format("frozen parameter {}", detail::quoted(name.template get_ref<const std::string&>())));
+            faults.unexpected(fmt::format("frozen parameter {}", detail::in_quotes(name.template get_ref<const std::string&>())));
         else
             frozen.push_back(found->second);
     }
@@ -213,7 +213,7 @@ LoadReport load_state_dict(ParameterStore<Real>& store, const StateDict& dict, c
         if (!entry.is_json() && !store.contains(entry.name)) report.unexpected.push_back(entry.name);
     if (options.strict) {
         for (const std::string& name : report.missing) faults.missing(name);
-        for (const std::string& name : report.unexpected) faults.unexpected(detail::quoted(name));
+        for (const std::string& name : report.unexpected) faults.unexpected(detail::in_quotes(name));
     }
     Streams streams;
     if (options.random_streams) streams = streams_from_json(dict, store.randoms(), faults);

@@ -50,6 +50,27 @@ std::string_view fault_of(const nlohmann::json& value, std::size_t depth) {
     return {};
 }
 
+/// Accepts any JSON text that is not too deep, without building a value.
+class DepthLimit : public nlohmann::json_sax<nlohmann::json> {
+public:
+    bool start_object(std::size_t) override { return ++depth_ <= kDeepest; }
+    bool start_array(std::size_t) override { return ++depth_ <= kDeepest; }
+    bool end_object() override { return --depth_, true; }
+    bool end_array() override { return --depth_, true; }
+    bool key(std::string&) override { return true; }
+    bool string(std::string&) override { return true; }
+    bool null() override { return true; }
+    bool boolean(bool) override { return true; }
+    bool number_integer(std::int64_t) override { return true; }
+    bool number_unsigned(std::uint64_t) override { return true; }
+    bool number_float(double, const std::string&) override { return true; }
+    bool binary(binary_t&) override { return false; }
+    bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+
+private:
+    std::size_t depth_ = 0;
+};
+
 float from_half(std::uint16_t bits) noexcept {
     const std::uint32_t sign = std::uint32_t{bits & 0x8000u} << 16;
     const std::uint32_t exponent = (bits >> 10) & 0x1Fu;
@@ -145,7 +166,14 @@ std::optional<std::uint64_t> checked_bytes(DType dtype, std::span<const std::uin
     return none ? 0 : bytes;
 }
 
-std::string quoted(std::string_view text) {
+bool is_json_text(const std::string& text) {
+    // The parser takes a zero byte for the end of its input.
+    if (text.find('\0') != std::string::npos) return false;
+    DepthLimit limit;
+    return nlohmann::json::sax_parse(text, &limit);
+}
+
+std::string in_quotes(std::string_view text) {
     constexpr std::size_t kLongest = 100;
     std::string out = "\"";
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -205,7 +233,7 @@ void StateDict::put_entry(Entry entry) {
     if (entry.name.empty()) fail("an entry needs a name");
     if (entry.name == "__metadata__") fail("the name \"__metadata__\" is the file format's own");
     if (!is_utf8(entry.name)) fail("a name is not UTF-8");
-    if (contains(entry.name)) fail(fmt::format("the name {} is taken", detail::quoted(entry.name)));
+    if (contains(entry.name)) fail(fmt::format("the name {} is taken", detail::in_quotes(entry.name)));
     const auto place = places_.emplace(entry.name, entries_.size()).first;
     try {
         entries_.push_back(std::move(entry));
@@ -227,7 +255,13 @@ void StateDict::put_json(std::string name, const nlohmann::json& value) {
             fault = "a text in it is not UTF-8";
         }
     }
-    if (!fault.empty()) fail(fmt::format("{} cannot be kept: {}", detail::quoted(name), fault));
+    if (!fault.empty()) fail(fmt::format("{} cannot be kept: {}", detail::in_quotes(name), fault));
+    put_entry({std::move(name), std::move(text)});
+}
+
+void StateDict::put_json_text(std::string name, std::string text) {
+    if (!detail::is_json_text(text))
+        fail(fmt::format("{} is not JSON text of at most 64 levels", detail::in_quotes(name)));
     put_entry({std::move(name), std::move(text)});
 }
 
@@ -246,14 +280,14 @@ const StateDict::Entry& StateDict::at(std::string_view name) const {
     if (const Entry* entry = find(name)) return *entry;
     std::string there;
     for (std::size_t i = 0; i < entries_.size() && i < 4; ++i)
-        there += (i ? ", " : "; there are ") + detail::quoted(prefix_ + entries_[i].name);
+        there += (i ? ", " : "; there are ") + detail::in_quotes(prefix_ + entries_[i].name);
     if (entries_.size() > 4) there += fmt::format(" and {} more", entries_.size() - 4);
-    fail(fmt::format("there is no entry {}{}", detail::quoted(prefix_ + std::string(name)), there.empty() ? "; it is empty" : there));
+    fail(fmt::format("there is no entry {}{}", detail::in_quotes(prefix_ + std::string(name)), there.empty() ? "; it is empty" : there));
 }
 
 const StoredTensor& StateDict::stored(std::string_view name) const {
     const Entry& entry = at(name);
-    if (entry.is_json()) fail(fmt::format("{} is a JSON value, not a tensor", detail::quoted(prefix_ + entry.name)));
+    if (entry.is_json()) fail(fmt::format("{} is a JSON value, not a tensor", detail::in_quotes(prefix_ + entry.name)));
     return entry.tensor();
 }
 
@@ -262,7 +296,7 @@ void StateDict::check_shape(std::string_view name, const Shape& expected) const 
     if (tensor.shape() == expected) return;
     throw ShapeError(fmt::format("[StateDict] {}{} must have the shape {}; it is {} {}",
                                  origin_.empty() ? "" : fmt::format("'{}': ", origin_),
-                                 detail::quoted(prefix_ + std::string(name)), to_string(expected),
+                                 detail::in_quotes(prefix_ + std::string(name)), to_string(expected),
                                  to_string(tensor.dtype()), to_string(tensor.shape())));
 }
 
@@ -275,7 +309,7 @@ void StateDict::copy_to(std::string_view name, std::span<T> out, Conversion conv
     const std::byte* bytes = tensor.bytes().data();
     if (tensor.dtype() != wanted) {
         if (conversion == Conversion::allowed && convert(tensor.dtype(), bytes, out)) return;
-        fail(fmt::format("{} must be {}{}; it is {}", detail::quoted(prefix_ + std::string(name)), to_string(wanted),
+        fail(fmt::format("{} must be {}{}; it is {}", detail::in_quotes(prefix_ + std::string(name)), to_string(wanted),
                          conversion == Conversion::allowed ? " or fit into it" : "", describe(at(name))));
     }
     if constexpr (std::same_as<T, bool>)
@@ -296,7 +330,7 @@ IntTensor StateDict::int_tensor(std::string_view name, Conversion conversion) co
 nlohmann::json StateDict::json(std::string_view name) const {
     const Entry& entry = at(name);
     if (!entry.is_json())
-        fail(fmt::format("{} must be a JSON value; it is {}", detail::quoted(prefix_ + entry.name), describe(entry)));
+        fail(fmt::format("{} must be a JSON value; it is {}", detail::in_quotes(prefix_ + entry.name), describe(entry)));
     return nlohmann::json::parse(entry.json_text());
 }
 

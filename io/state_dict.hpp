@@ -50,8 +50,11 @@ template <> struct StoredAs<bool> { static constexpr DType dtype = DType::boolea
 /// Bytes of a tensor with these lengths; nothing if the product (lengths of 0 left out) does not fit 63 bits.
 std::optional<std::uint64_t> checked_bytes(DType dtype, std::span<const std::uint64_t> lengths) noexcept;
 
+/// Whether a text is one JSON value in UTF-8, nested at most 64 levels deep.
+bool is_json_text(const std::string& text);
+
 /// A text from outside as a message can show it: in quotes, on one line, control characters escaped, cut where long.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace detail
 
@@ -120,7 +123,9 @@ public:
     /// Also a ValueError for what does not survive: a number that is not finite, text that is not UTF-8, binary values,
     /// nesting deeper than 64.
     void put_json(std::string name, const nlohmann::json& value);
-    /// Every entry of `other` as "prefix.name".
+    /// The same for a JSON value that is text already; it is kept letter by letter.
+    void put_json_text(std::string name, std::string text);
+    /// Every entry of `other` as "prefix.name". If one cannot be put in, none is.
     void add(std::string_view prefix, const StateDict& other);
 
     // ---- Looking ----

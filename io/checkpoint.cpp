@@ -1,0 +1,111 @@
+// The mark of our own files, and the row of checkpoints.
+#include <unroll/autograd/error.hpp>
+#include <unroll/io/atomic_file.hpp>
+#include <unroll/io/checkpoint.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <system_error>
+
+namespace unroll {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Raised whenever older readers could not use a newer file, or newer ones not an older file.
+constexpr std::uint64_t kVersion = 1;
+constexpr const char* kMark = "unroll";
+constexpr std::array<std::string_view, 2> kKinds{"model", "checkpoint"};
+
+StateDict marked(const StateDict& dict, std::string_view kind) {
+    StateDict out;
+    out.put_json(kMark, {{"kind", kind}, {"version", kVersion}});
+    for (const StateDict::Entry& entry : dict.entries())
+        if (entry.is_json())
+            out.put_json_text(entry.name, entry.json_text());
+        else
+            out.put(entry.name, entry.tensor());
+    return out;
+}
+
+std::string_view kind_of(const StateDict& dict) {
+    const StateDict::Entry* mark = dict.find(kMark);
+    if (!mark || !mark->is_json()) return {};
+    const nlohmann::json json = dict.json(kMark);
+    if (!json.is_object() || !json.contains("kind")) return {};
+    for (const std::string_view kind : kKinds)
+        if (json["kind"] == kind) return kind;
+    return {};
+}
+
+// Only the header is read before the file is known to be what it should be.
+StateDict load(const fs::path& path, std::string_view kind) {
+    const auto fail = [&](std::string_view reason) {
+        throw IoError(fmt::format("cannot read '{}': {}", path.string(), reason));
+    };
+    const SafetensorsInfo info = read_safetensors_info(path);
+    const std::string_view found = unroll::kind_of(info);
+    if (found.empty()) fail(fmt::format("it is a safetensors file of another program, not a {} of unroll", kind));
+    if (found != kind) fail(fmt::format("it is a {}, not a {}", found, kind));
+    const nlohmann::json mark = info.metadata.json(kMark);
+    const auto version = mark.find("version");
+    if (version == mark.end() || !version->is_number_unsigned()) fail("it does not say which version of the format it has");
+    if (*version != kVersion)
+        fail(fmt::format("it has version {} of the format, {} than {}, the one that is known", version->get<std::uint64_t>(),
+                         *version > kVersion ? "newer" : "older", kVersion));
+    return read_safetensors(path).without(kMark);
+}
+
+// "run.safetensors" → "run.2.safetensors"
+fs::path numbered(const fs::path& path, Index number) {
+    fs::path out = path;
+    return out.replace_filename(fmt::format("{}.{}{}", path.stem().string(), number, path.extension().string()));
+}
+
+void rename_or_fail(const fs::path& from, const fs::path& to) {
+    std::error_code error;
+    fs::rename(from, to, error);
+    if (error)
+        throw IoError(fmt::format("cannot rename '{}' to '{}': {}", from.string(), to.string(), error.message()));
+}
+
+// Moves every checkpoint one place on. `path` stays, under both its names, until it is replaced.
+void move_on(const fs::path& path, Index keep) {
+    std::error_code ignored;
+    for (Index k = keep; fs::remove(numbered(path, k), ignored); ++k) {
+    }
+    for (Index k = keep - 2; k >= 1; --k)
+        if (fs::exists(numbered(path, k), ignored)) rename_or_fail(numbered(path, k), numbered(path, k + 1));
+    if (!fs::exists(path, ignored)) return;
+    std::error_code error;
+    fs::create_hard_link(path, numbered(path, 1), error);
+    if (error) rename_or_fail(path, numbered(path, 1));  // a file system without links
+}
+
+}  // namespace
+
+void save_model(const std::filesystem::path& path, const StateDict& model) { write_safetensors(path, marked(model, "model")); }
+
+StateDict load_model(const std::filesystem::path& path) { return load(path, "model"); }
+
+void save_checkpoint(const std::filesystem::path& path, const StateDict& state, const CheckpointOptions& options) {
+    if (options.keep < 1) detail::fail_value("save_checkpoint", fmt::format("keep must be at least 1, it is {}", options.keep));
+    const StateDict all = marked(state, "checkpoint");
+    AtomicFile file(path);
+    write_safetensors(file, all);
+    if (options.keep > 1) {
+        file.sync();
+        std::error_code ignored;
+        const fs::path target = fs::weakly_canonical(path, ignored);
+        move_on(target.empty() ? path : target, options.keep);
+    }
+    file.commit();
+}
+
+StateDict load_checkpoint(const std::filesystem::path& path) { return load(path, "checkpoint"); }
+
+std::string_view kind_of(const SafetensorsInfo& info) { return kind_of(info.metadata); }
+
+}  // namespace unroll
