@@ -8,10 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
-extern void *__libc_memalign(size_t, size_t);
+extern void* __libc_malloc(size_t);
+extern void* __libc_calloc(size_t, size_t);
+extern void* __libc_realloc(void*, size_t);
+extern void* __libc_memalign(size_t, size_t);
 
 static atomic_uint_fast64_t allocations, bytes;
 
@@ -20,35 +20,35 @@ static void note(size_t size) {
     atomic_fetch_add_explicit(&bytes, size, memory_order_relaxed);
 }
 
-void bench_peers_read_allocations(uint64_t *count, uint64_t *size) {
+void bench_peers_read_allocations(uint64_t* count, uint64_t* size) {
     *count = atomic_load(&allocations);
     *size = atomic_load(&bytes);
 }
 
-void *malloc(size_t size) {
+void* malloc(size_t size) {
     note(size);
     return __libc_malloc(size);
 }
 
-void *calloc(size_t count, size_t size) {
+void* calloc(size_t count, size_t size) {
     note(count * size);
     return __libc_calloc(count, size);
 }
 
-void *realloc(void *old, size_t size) {
+void* realloc(void* old, size_t size) {
     note(size);
     return __libc_realloc(old, size);
 }
 
-void *memalign(size_t alignment, size_t size) {
+void* memalign(size_t alignment, size_t size) {
     note(size);
     return __libc_memalign(alignment, size);
 }
 
-void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+void* aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
 
-int posix_memalign(void **result, size_t alignment, size_t size) {
-    void *block = memalign(alignment, size);
+int posix_memalign(void** result, size_t alignment, size_t size) {
+    void* block = memalign(alignment, size);
     if (!block) return ENOMEM;
     *result = block;
     return 0;

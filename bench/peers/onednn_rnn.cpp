@@ -40,8 +40,8 @@ struct Pair {
 };
 
 struct Shapes {
-    memory::desc x, h, c, wx, wh, bias, y;      // layouts that are given
-    memory::desc wx_any, wh_any;                // layouts that oneDNN may choose
+    memory::desc x, h, c, wx, wh, bias, y;  // layouts that are given
+    memory::desc wx_any, wh_any;            // layouts that oneDNN may choose
     dnnl::rnn_direction direction;
 };
 
@@ -49,7 +49,8 @@ constexpr auto kTraining = dnnl::prop_kind::forward_training;
 constexpr auto kBackward = dnnl::prop_kind::backward;
 
 template <class Forward, class Backward>
-Pair finish(const dnnl::engine& engine, const typename Forward::desc& forward, const typename Backward::desc& backward) {
+Pair finish(const dnnl::engine& engine, const typename Forward::desc& forward,
+            const typename Backward::desc& backward) {
     const typename Forward::primitive_desc first(forward, engine);
     const typename Backward::primitive_desc second(backward, engine, first);
     return {Forward(first), Backward(second), first, second};
@@ -57,25 +58,22 @@ Pair finish(const dnnl::engine& engine, const typename Forward::desc& forward, c
 
 Pair build_lstm(const dnnl::engine& engine, const Shapes& s) {
     return finish<dnnl::lstm_forward, dnnl::lstm_backward>(
-        engine,
-        {kTraining, s.direction, s.x, s.h, s.c, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.c},
-        {kBackward, s.direction, s.x, s.h, s.c, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.c, s.x, s.h, s.c, s.wx_any,
-         s.wh_any, s.bias, s.y, s.h, s.c});
+        engine, {kTraining, s.direction, s.x, s.h, s.c, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.c},
+        {kBackward, s.direction, s.x, s.h, s.c,      s.wx_any, s.wh_any, s.bias, s.y, s.h,
+         s.c,       s.x,         s.h, s.c, s.wx_any, s.wh_any, s.bias,   s.y,    s.h, s.c});
 }
 
-template <class Forward, class Backward> Pair build_gru(const dnnl::engine& engine, const Shapes& s) {
-    return finish<Forward, Backward>(
-        engine,
-        {kTraining, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h},
-        {kBackward, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.x, s.h, s.wx_any, s.wh_any, s.bias,
-         s.y, s.h});
+template <class Forward, class Backward>
+Pair build_gru(const dnnl::engine& engine, const Shapes& s) {
+    return finish<Forward, Backward>(engine, {kTraining, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h},
+                                     {kBackward, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.x, s.h,
+                                      s.wx_any, s.wh_any, s.bias, s.y, s.h});
 }
 
 Pair build_rnn(const dnnl::engine& engine, const Shapes& s) {
     constexpr auto kTanh = dnnl::algorithm::eltwise_tanh;
     return finish<dnnl::vanilla_rnn_forward, dnnl::vanilla_rnn_backward>(
-        engine,
-        {kTraining, kTanh, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h},
+        engine, {kTraining, kTanh, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h},
         {kBackward, kTanh, s.direction, s.x, s.h, s.wx_any, s.wh_any, s.bias, s.y, s.h, s.x, s.h, s.wx_any, s.wh_any,
          s.bias, s.y, s.h});
 }
@@ -106,13 +104,13 @@ public:
         s.wx_any = desc({count, D, in, G, H}, tag::any);
         s.wh_any = desc({count, D, H, G, H}, tag::any);
         s.bias = desc({count, D, G + (lbr ? 1 : 0), H}, tag::ldgo);
-        s.direction = D == 2 ? dnnl::rnn_direction::bidirectional_concat
-                             : dnnl::rnn_direction::unidirectional_left2right;
+        s.direction =
+            D == 2 ? dnnl::rnn_direction::bidirectional_concat : dnnl::rnn_direction::unidirectional_left2right;
         const auto& e = engine_->engine;
-        pair_ = r.cell == "lstm" ? build_lstm(e, s)
+        pair_ = r.cell == "lstm"  ? build_lstm(e, s)
                 : r.cell == "rnn" ? build_rnn(e, s)
-                : lbr ? build_gru<dnnl::lbr_gru_forward, dnnl::lbr_gru_backward>(e, s)
-                      : build_gru<dnnl::gru_forward, dnnl::gru_backward>(e, s);
+                : lbr             ? build_gru<dnnl::lbr_gru_forward, dnnl::lbr_gru_backward>(e, s)
+                                  : build_gru<dnnl::gru_forward, dnnl::gru_backward>(e, s);
 
         wx_ = memory(s.wx, e);
         wh_ = memory(s.wh, e);
@@ -271,8 +269,8 @@ Job set_up(const Request& r) {
         gx = groups->back().gy;
         first += count;
     }
-    const auto upstream = std::make_shared<std::vector<float>>(
-        unroll::peers::fill(901, x.get_desc().get_size() / sizeof(float), 1.0));
+    const auto upstream =
+        std::make_shared<std::vector<float>>(unroll::peers::fill(901, x.get_desc().get_size() / sizeof(float), 1.0));
     std::memcpy(gx.get_data_handle(), upstream->data(), upstream->size() * sizeof(float));
 
     Job job;

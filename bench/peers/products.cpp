@@ -54,16 +54,28 @@ struct Layer {
     std::vector<float> x, gx, h, gh, gates, ggates, w, w_transposed, gw;
 
     Layer(const Request& r, std::int64_t rows, std::int64_t width)
-        : steps(r.seq_len), batch(rows), hidden(r.hidden), out(r.gates() * r.hidden),
-          input(steps * batch, width, out), x(noise(steps * batch, width)), gx(x), h(noise(steps * batch, hidden)),
-          gh(h), gates(noise(steps * batch, out)), ggates(gates), w(noise(hidden, out)), w_transposed(w), gw(w) {}
+        : steps(r.seq_len),
+          batch(rows),
+          hidden(r.hidden),
+          out(r.gates() * r.hidden),
+          input(steps * batch, width, out),
+          x(noise(steps * batch, width)),
+          gx(x),
+          h(noise(steps * batch, hidden)),
+          gh(h),
+          gates(noise(steps * batch, out)),
+          ggates(gates),
+          w(noise(hidden, out)),
+          w_transposed(w),
+          gw(w) {}
 
     void run() {
         input.forward(x.data(), gates.data());
         for (std::int64_t t = 0; t < steps; ++t)
             multiply(false, batch, out, hidden, &h[t * batch * hidden], w.data(), 1, &gates[t * batch * out]);
         for (std::int64_t t = steps; t-- > 0;)
-            multiply(false, batch, hidden, out, &ggates[t * batch * out], w_transposed.data(), 0, &gh[t * batch * hidden]);
+            multiply(false, batch, hidden, out, &ggates[t * batch * out], w_transposed.data(), 0,
+                     &gh[t * batch * hidden]);
         input.backward(x.data(), ggates.data(), gx.data());
         multiply(true, hidden, out, steps * batch, h.data(), ggates.data(), 0, gw.data());
     }

@@ -56,8 +56,8 @@ struct Request {
 
 /// What a side does in one repetition.
 struct Job {
-    std::function<void()> step;     ///< one repetition; this alone is timed
-    std::function<double()> loss;   ///< of the repetition just done, outside the timing; may be empty
+    std::function<void()> step;    ///< one repetition; this alone is timed
+    std::function<double()> loss;  ///< of the repetition just done, outside the timing; may be empty
     /// Norm over the gradients of all weight matrices, so that sides can be seen to compute the same; may be empty.
     std::function<double()> gradient_norm;
     nlohmann::json facts = nlohmann::json::object();  ///< added to the answer of the set-up: flops, units, …

@@ -84,8 +84,8 @@ struct CharModel : torch::nn::Module {
 std::pair<Tensor, Tensor> text(const Request& r) {
     auto all = torch::empty({r.seq_len + 1, r.batch}, torch::kLong);
     for (std::int64_t b = 0; b < r.batch; ++b) {
-        const auto row = unroll::peers::tokens(7 + static_cast<std::uint64_t>(b),
-                                               static_cast<std::size_t>(r.seq_len + 1), r.vocab);
+        const auto row =
+            unroll::peers::tokens(7 + static_cast<std::uint64_t>(b), static_cast<std::size_t>(r.seq_len + 1), r.vocab);
         all.select(1, b).copy_(torch::tensor(row));
     }
     return {all.narrow(0, 0, r.seq_len).contiguous(), all.narrow(0, 1, r.seq_len).contiguous()};

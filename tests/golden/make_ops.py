@@ -72,8 +72,10 @@ def losses_by_value():
             more = dict(options, delta=delta)
             case("huber_loss", lambda x, y: F.huber_loss(x, y, **more), pair, **more)
     edge = {"input": [1.0, -1.0, 0.0, 1.5, -2.0]}
-    case("huber_loss", lambda x, y: F.huber_loss(x, y, reduction="sum"), edge, {"target": [0.0] * 5}, reduction="sum", delta=1.0)
-    case("l1_loss", lambda x, y: F.l1_loss(x, y, reduction="sum"), edge, {"target": [1.0, 0.0, 0.0, 1.0, 1.0]}, reduction="sum")
+    case("huber_loss", lambda x, y: F.huber_loss(x, y, reduction="sum"), edge, {"target": [0.0] * 5},
+         reduction="sum", delta=1.0)
+    case("l1_loss", lambda x, y: F.l1_loss(x, y, reduction="sum"), edge,
+         {"target": [1.0, 0.0, 0.0, 1.0, 1.0]}, reduction="sum")
 
     labels = [[1.0, 0.0, 1.0], [0.25, 0.5, 0.0]]
     for reduction in REDUCTIONS:
@@ -84,7 +86,8 @@ def losses_by_value():
                 return F.binary_cross_entropy_with_logits(x, y, **dict(zip(names, given)), **options)
             case("bce_with_logits", call, {"input": (4, (2, 3), 4.0)}, {"target": labels, **extra}, **options)
     case("bce_with_logits", lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="sum"),
-         {"input": [800.0, -800.0, 40.0, -40.0, 0.0, 1e-9]}, {"target": [1.0, 0.0, 0.0, 1.0, 0.5, 1.0]}, reduction="sum")
+         {"input": [800.0, -800.0, 40.0, -40.0, 0.0, 1e-9]},
+         {"target": [1.0, 0.0, 0.0, 1.0, 0.5, 1.0]}, reduction="sum")
 
 
 def elementwise():

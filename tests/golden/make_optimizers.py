@@ -85,7 +85,8 @@ GROUPED = [
 ]
 
 if __name__ == "__main__":
-    rule = {"gradient": "g = slope[k]*(p + shift[k]) + cubic[k]*(p*p*p) + drift[k]*n; k over [a (3), b (2x2)], n = 1…100",
+    rule = {"gradient": "g = slope[k]*(p + shift[k]) + cubic[k]*(p*p*p) + drift[k]*n; k over [a (3), b (2x2)], "
+                        "n = 1…100",
             "start": START, "slope": SLOPE, "shift": SHIFT, "cubic": CUBIC, "drift": DRIFT,
             "after": "step number -> the seven values", "groups": "where given: own options of the groups [a] and [b]"}
     write(__file__, "optimizers.json", rule,

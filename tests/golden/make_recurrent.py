@@ -115,6 +115,6 @@ CASES = [
 
 if __name__ == "__main__":
     write(__file__, "recurrent.json",
-          "loss = sum(output*fill(901)) + sum(h_n*fill(902)) + sum(c_n*fill(903)), those three with scale 1; gradients of it "
-          "by name; arrays row-major; with lengths: packed, then padded with 0 to T",
+          "loss = sum(output*fill(901)) + sum(h_n*fill(902)) + sum(c_n*fill(903)), those three with scale 1; "
+          "gradients of it by name; arrays row-major; with lengths: packed, then padded with 0 to T",
           [run(kind, **options) for kind, options in CASES])

@@ -47,8 +47,8 @@ def warmup_cosine(first, warmup, total, floor):
     return trace_of(lambda optimizer: schedule.LambdaLR(optimizer, factor), "WarmupCosine", total + 3, options)
 
 
-METRICS = [1.0, 0.9, 0.8, 0.81, 0.8, 0.80001, 0.79999, 0.85, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76, 0.6999, 0.69, 0.69,
-           0.69, 0.69, 0.69, 0.69, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
+METRICS = [1.0, 0.9, 0.8, 0.81, 0.8, 0.80001, 0.79999, 0.85, 0.7, 0.71, 0.72, 0.73, 0.74, 0.75, 0.76, 0.6999, 0.69,
+           0.69, 0.69, 0.69, 0.69, 0.69, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
 
 
 def plateau(**options):
@@ -62,7 +62,8 @@ def plateau(**options):
 
 
 if __name__ == "__main__":
-    write(__file__, "schedules.json", "lr[n] is the learning rate after n calls of step(); momentum[n] where it is cycled", [
+    about = "lr[n] is the learning rate after n calls of step(); momentum[n] where it is cycled"
+    write(__file__, "schedules.json", about, [
         trace("StepLR", 25, step_size=7),
         trace("StepLR", 25, step_size=4, gamma=0.5),
         trace("MultiStepLR", 25, milestones=[3, 8, 20], gamma=0.3),

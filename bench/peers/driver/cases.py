@@ -18,7 +18,7 @@ class Entry:
 
 @dataclass
 class Comparison:
-    """other / ours, times of the same round: above 1 where ours is faster. `share`: of the products' rate, in percent."""
+    """other / ours, times of one round: above 1 where ours is faster. `share`: of the products' rate, in percent."""
     title: str
     other: str
     ours: str
@@ -76,8 +76,8 @@ CASES = [
 
 
 def libtorch(mode, s, threads, cpus, learns=False):
-    """libtorch in the best of its settings and, at one thread, held to one in all: OpenBLAS has a pool of its own, which
-    at::set_num_threads does not touch, so that "one thread" may still multiply on every core."""
+    """libtorch in the best of its settings and, at one thread, held to one in all: OpenBLAS has a pool of its own,
+    which at::set_num_threads does not touch, so that "one thread" may still multiply on every core."""
     settings = [{"threads": n, "blas_threads": b} for n in sorted({1, threads}) for b in sorted({1, threads, cpus})]
     entries = [Entry("libtorch", "torch", {**s, "mode": mode}, settings, learns)]
     if threads == 1 and cpus > 1:
@@ -92,7 +92,8 @@ def plan(case, threads, cpus):
         key or side, side, {**s, "mode": mode, **more}, [at], learns, optional)
     if case.mode == "train":
         ways = [{**at, "split": "omp"}] + ([{**at, "split": "rows"}] if 1 < threads <= s["batch"] else [])
-        entries = [one("unroll", "train", "unroll step", learns=True), *libtorch("train", s, threads, cpus, True),
+        entries = [one("unroll", "train", "unroll step", learns=True),
+                   *libtorch("train", s, threads, cpus, True),
                    Entry("products of the step", "products", {**s, "mode": "train"}, ways),
                    one("unroll", "recurrent", "unroll recurrent part"), one("onednn", "recurrent", "oneDNN primitive"),
                    one("onednn", "recurrent", "oneDNN primitive, native layout", layout="native")]
@@ -121,7 +122,8 @@ def plan(case, threads, cpus):
     if case.mode == "min_char_rnn":
         entries = [one("unroll", case.mode, "unroll", learns=True), one("numpy", case.mode, "numpy", learns=True),
                    *libtorch(case.mode, s, threads, cpus, True)]
-        return entries, [Comparison("against numpy", "numpy", "unroll"), Comparison("against libtorch", "libtorch", "unroll"),
+        return entries, [Comparison("against numpy", "numpy", "unroll"),
+                         Comparison("against libtorch", "libtorch", "unroll"),
                          Comparison("against libtorch, one thread in all", HELD, "unroll")]
     if case.mode in ("sample", "inference"):
         return ([one("unroll", case.mode, "unroll"), *libtorch(case.mode, s, threads, cpus)],

@@ -96,7 +96,8 @@ def picture(results, machine):
     body, y = [], 64
     text = lambda x, y, words, more="": (f'<text x="{x}" y="{y}" {more}>{html.escape(words)}</text>')
     for result in results:
-        shown = [(key, entry) for key, entry in result["entries"].items() if "missing" not in entry and key != "sgemm 2048³"]
+        shown = [(key, entry) for key, entry in result["entries"].items()
+                 if "missing" not in entry and key != "sgemm 2048³"]
         if not shown:
             continue
         threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
@@ -109,8 +110,9 @@ def picture(results, machine):
             body.append(text(left - 8, y + bar - 3, key, 'text-anchor="end"'))
             body.append(f'<rect x="{left}" y="{y}" width="{scale(s["median"]):.1f}" height="{bar - 2}" '
                         f'fill="{COLOURS.get(entry["side"], "#888")}"/>')
-            body.append(f'<line x1="{left + scale(s["q1"]):.1f}" x2="{left + scale(s["q3"]):.1f}" y1="{y + bar / 2 - 1}" '
-                        f'y2="{y + bar / 2 - 1}" stroke="#222"/>')
+            middle = y + bar / 2 - 1
+            body.append(f'<line x1="{left + scale(s["q1"]):.1f}" x2="{left + scale(s["q3"]):.1f}" y1="{middle}" '
+                        f'y2="{middle}" stroke="#222"/>')
             body.append(text(left + width + 10, y + bar - 3, milliseconds(s["median"]) + " ms"))
             y += bar
         y += gap

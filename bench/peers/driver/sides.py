@@ -29,7 +29,8 @@ class Missing(Exception):
 def build(say):
     """Configures the preset `bench` and builds what can be built. Returns side -> reason for each that cannot."""
     missing = {}
-    run = lambda *command: subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    run = lambda *command: subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                                          stderr=subprocess.STDOUT)
     say("configuring (cmake --preset bench)")
     configured = run("cmake", "--preset", "bench")
     if configured.returncode:
