@@ -44,7 +44,26 @@ void Gradients<Real>::fit() {
 }
 
 template <class Real>
+void Gradients<Real>::apply_scale() noexcept {
+    if (scale_ == 1.0) return;
+    const Real factor(scale_);
+    scale_ = 1.0;
+    for (const Entry* entry : store_->entries()) {
+        if (!has(*entry)) continue;
+        Real* g = at(*entry);
+        if (state(*entry) == State::rows) {
+            const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
+            for (const Index row : touched_rows(*entry))
+                for (Index i = 0; i < width; ++i) g[row * width + i] = g[row * width + i] * factor;
+        } else {
+            for (Index i = 0; i < entry->shape.size(); ++i) g[i] = g[i] * factor;
+        }
+    }
+}
+
+template <class Real>
 void Gradients<Real>::zero() noexcept {
+    scale_ = 1.0;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         Part& part = *parts_[i];
         if (part.state == State::dense) part.state = State::stale;
@@ -79,6 +98,7 @@ const detail::PoolVector<Index>& Gradients<Real>::touched_rows(const Entry& entr
 
 template <class Real>
 Real* Gradients<Real>::data(const Entry& entry) {
+    apply_scale();
     fit();
     Part& part = *parts_[entry.number];
     if (part.state == State::stale) {
@@ -90,6 +110,7 @@ Real* Gradients<Real>::data(const Entry& entry) {
 
 template <class Real>
 Real* Gradients<Real>::place(const Entry& entry) {
+    apply_scale();
     fit();
     Part& part = *parts_[entry.number];
     if (has(entry)) return nullptr;
@@ -104,6 +125,7 @@ void Gradients<Real>::arrived(const Entry& entry) {
 
 template <class Real>
 void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
+    apply_scale();
     fit();
     Part& part = *parts_[entry.number];
     const Index n = entry.shape.size();

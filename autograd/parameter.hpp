@@ -64,6 +64,14 @@ public:
     /// this += other, parameter by parameter in order.
     void add(Gradients& other);
 
+    /// Multiplies every gradient; carried out when they are next read (an optimiser does it in its own pass).
+    void scale_by(double factor) noexcept { scale_ *= factor; }
+    double scale() const noexcept { return scale_; }
+    /// Carries an outstanding multiplication out.
+    void apply_scale() noexcept;
+    /// The memory as it is, without an outstanding multiplication. @pre a gradient has arrived
+    Real* raw(const Entry& entry) noexcept { return at(entry); }
+
     // ---- For the tape ----
     /// Memory for a first dense gradient, not counted as arrived before arrived() is called.
     Real* place(const Entry& entry);
@@ -84,6 +92,7 @@ private:
     ParameterStore<Real>* store_;
     detail::BlockRef block_;
     Index size_ = 0;
+    double scale_ = 1.0;
     std::vector<std::unique_ptr<Part>> parts_;
 };
 

@@ -14,7 +14,7 @@ from source_tree import LIBRARY, ROOT, UMBRELLA, USERS, includes, sources
 MAY_INCLUDE = {
     "autograd": set(),
     "layers": {"autograd"},
-    "optim": {"autograd"},
+    "optim": {"autograd", "io"},
     "data": {"autograd"},
     "io": {"autograd"},
     "train": {"autograd", "data", "io", "optim"},
@@ -23,10 +23,10 @@ MAY_INCLUDE = {
 # The stations of autograd/, in order: a file includes only its own station and those before it. What is not named here
 # stands after all of them, and sees everything in autograd/.
 STATIONS = (
-    ("shape, error", r"(error|shape|scalar|dual)\.|kernels/"),
+    ("shape, error, kernels, programs", r"(error|shape|scalar|dual)\.|kernels/|pointwise/"),
     ("tensor", r"(pool|pool_vector|slab|buffer|xtensor|tensor|random|linalg)\."),
     ("tape", r"(var|op|tape|parameter|scope|module|hooks)\."),
-    ("ops", r"ops\.|ops/|pointwise\.|pointwise/|catalogue\."),
+    ("ops", r"ops\.|ops/|catalogue\."),
 )
 TAPE = 2
 
