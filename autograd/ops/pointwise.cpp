@@ -208,7 +208,8 @@ struct Pointwise {
             const Target& target = targets[o.input];
             out[k] = {target.data + o.part * grid.cols, o.parts * grid.cols, target.adding};
         }
-        Executor<Real>::run(plan.program, grid.rows, grid.cols, in, out);
+        const Program& program = std::is_same_v<Real, float> ? plan.fused : plan.program;
+        Executor<Real>::run(program, grid.rows, grid.cols, in, out);
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
             if (o.part == 0 && b.needs(o.input) && !targets[o.input].direct)

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <unroll/autograd/error.hpp>
+#include <unroll/autograd/kernels/fuse.hpp>
 #include <unroll/autograd/pointwise/cut.hpp>
 #include <unroll/autograd/pointwise/recorder.hpp>
 #include <unroll/autograd/pointwise/rules.hpp>
@@ -31,6 +32,13 @@ std::vector<Register> copy_into(Builder& builder, const Program& program, std::v
         known.push_back(builder.emit(i.op, of(i.a, 0), of(i.b, 1), of(i.c, 2)));
     }
     return known;
+}
+
+Program fused(Program program) {
+    program.code.resize(
+        static_cast<std::size_t>(fuse(program.code.data(), static_cast<int>(program.code.size()), program.inputs,
+                                      program.outputs.data(), static_cast<int>(program.outputs.size()))));
+    return program;
 }
 
 /// A program and its derivative, in one builder.
@@ -171,6 +179,7 @@ private:
         adjoint.saved = static_cast<int>(kept_results.size());
         builder().finish(inputs, forward_outputs, adjoint.forward);
         builder().finish(read_registers, results_, adjoint.backward.program);
+        adjoint.backward.fused = fused(adjoint.backward.program);
         adjoint.backward.gradient_of_input = gradient_of_input_;
         return adjoint;
     }
@@ -227,6 +236,7 @@ BackwardProgram without_absent(const BackwardProgram& backward, Mask present) {
         result.reads.push_back(backward.reads[i]);
     }
     builder.finish(kept, results, result.program);
+    result.fused = fused(result.program);
     return result;
 }
 

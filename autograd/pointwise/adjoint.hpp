@@ -34,6 +34,7 @@ struct Source {
 /// From gradients of outputs to gradients of inputs.
 struct BackwardProgram {
     Program program;
+    Program fused;                       ///< the same for the vector executor (kernels/fuse.hpp), bit for bit
     std::vector<Source> reads;           ///< of each input of the program; inputs first, then outputs, saved, gradients
     std::vector<int> gradient_of_input;  ///< by input: which output of the program; -1: not wanted, or always zero
 };

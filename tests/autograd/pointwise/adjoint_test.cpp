@@ -188,6 +188,7 @@ TEST(PointwiseAdjoint, LstmGatesSaveActivationsAndReadNoPreactivations) {
                                                    "gg = tanh_gradient(t1 * s0, s2)\n"
                                                    "gf = sigmoid_gradient(t1 * c, s1)\n"
                                                    "gi = sigmoid_gradient(t1 * s2, s0)");
+    EXPECT_EQ(adjoint.backward.fused.code.size(), 7u) << "five products and gradients in one instruction each";
     // The last step of a window often has a gradient of h only; the choice of what is saved must not depend on it.
     const BackwardProgram only_h = detail::without_absent(adjoint.backward, 1);
     EXPECT_EQ(only_h.reads.size() + 1, adjoint.backward.reads.size());
