@@ -9,6 +9,8 @@
 #include <unroll/autograd/random.hpp>
 #include <unroll/autograd/tape.hpp>
 
+#include <concepts>
+#include <initializer_list>
 #include <vector>
 
 namespace unroll {
@@ -29,7 +31,7 @@ Var<Real> linear(Var<Real> x, Var<Real> weight, Var<Real> bias = {}, bool transp
 template <class Real>
 Var<Real> add_linear(Var<Real> c, Var<Real> x, Var<Real> weight);
 
-// ---- Sums (ops/reduce.cpp) ----
+// ---- Over axes (ops/reduce.cpp; max, min and argmax in ops/extremes.cpp) ----
 
 template <class Real>
 Var<Real> sum(Var<Real> x, const Axes& axes = {}, bool keep_dims = false);
@@ -50,25 +52,29 @@ Var<Real> var(Var<Real> x, const Axes& axes = {}, Index correction = 1, bool kee
 template <class Real>
 IntTensor argmax(const Var<Real>& x, Index axis = -1);
 
-// ---- Shapes (ops/shape_ops.cpp) ----
+// ---- Shapes (ops/shape_ops.cpp; parts of arrays in ops/part_ops.cpp) ----
 
 /// Another shape of the same size; one length may be −1. Shares memory.
 template <class Real>
 Var<Real> reshape(Var<Real> x, const Axes& lengths);
-template <class Real>
-Var<Real> reshape(Var<Real> x, const Shape& shape);
+template <class Real, std::same_as<Shape> S>
+Var<Real> reshape(Var<Real> x, const S& shape);
 /// The two axes exchanged.
 template <class Real>
 Var<Real> transpose(Var<Real> x, Index axis0 = -2, Index axis1 = -1);
+/// Axis i of the result is axis axes[i] of x.
 template <class Real>
 Var<Real> permute(Var<Real> x, const Axes& axes);
+/// Without an axis of length 1.
 template <class Real>
 Var<Real> squeeze(Var<Real> x, Index axis);
+/// With a new axis of length 1 at this place of the result.
 template <class Real>
 Var<Real> unsqueeze(Var<Real> x, Index axis);
 template <class Real>
 Var<Real> broadcast_to(Var<Real> x, const Shape& shape);
-/// Elements begin ≤ i < end along an axis (negative ones count from the end). Shares memory along axis 0.
+/// Elements begin ≤ i < end along an axis; negative bounds count from the end. Shares memory along axis 0.
+/// @throws IndexError for a bound outside −length … length
 template <class Real>
 Var<Real> slice(Var<Real> x, Index axis, Index begin, Index end);
 /// Element `index` along an axis, which disappears.
@@ -83,11 +89,17 @@ Vars<Real> split(Var<Real> x, const Axes& lengths, Index axis = -1);
 /// All elements along axis 0, as views: x[0], x[1], …
 template <class Real>
 Vars<Real> unbind(Var<Real> x);
+/// One behind the other along an axis.
 template <class Real>
 Var<Real> concat(const Vars<Real>& parts, Index axis = 0);
+template <class Real>
+Var<Real> concat(std::initializer_list<Var<Real>> parts, Index axis = 0) {
+    return concat(Vars<Real>(parts), axis);
+}
 /// Along a new axis. Equal slices of one slab are stacked along axis 0 without copying.
 template <class Real>
 Var<Real> stack(const Vars<Real>& parts, Index axis = 0);
+/// The order of elements reversed along the axes; empty: along all.
 template <class Real>
 Var<Real> flip(Var<Real> x, const Axes& axes);
 
