@@ -1,0 +1,45 @@
+// The summary of a model.
+#include <unroll/layers/module.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace unroll {
+
+template <class Real>
+std::string summary(const ParameterStore<Real>& store) {
+    struct Line {
+        std::string layer, parameter, shape;
+        Index count;
+        bool frozen;
+    };
+    std::vector<Line> lines;
+    std::size_t wide_layer = 5, wide_parameter = 9, wide_shape = 5;
+    for (const auto* entry : store.entries()) {
+        const std::size_t dot = entry->name.rfind('.');
+        Line line{dot == std::string::npos ? "(model)" : entry->name.substr(0, dot),
+                  dot == std::string::npos ? entry->name : entry->name.substr(dot + 1), to_string(entry->shape),
+                  entry->shape.size(), entry->frozen};
+        wide_layer = std::max(wide_layer, line.layer.size());
+        wide_parameter = std::max(wide_parameter, line.parameter.size());
+        wide_shape = std::max(wide_shape, line.shape.size());
+        lines.push_back(std::move(line));
+    }
+    std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>12}\n", "layer", wide_layer, "parameter", wide_parameter, "shape",
+                                   wide_shape, "numbers");
+    std::string_view before;
+    for (const Line& line : lines) {
+        text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>12}{}\n", line.layer == before ? "" : line.layer, wide_layer,
+                            line.parameter, wide_parameter, line.shape, wide_shape, line.count, line.frozen ? "  frozen" : "");
+        before = line.layer;
+    }
+    const Index total = store.parameter_count();
+    return text + fmt::format("{} parameters, {:.1f} MiB\n", total, static_cast<double>(total * Index(sizeof(Real))) / 1048576.0);
+}
+
+template std::string summary(const ParameterStore<float>&);
+template std::string summary(const ParameterStore<double>&);
+template std::string summary(const ParameterStore<Dual<double>>&);
+
+}  // namespace unroll

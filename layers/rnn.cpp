@@ -1,0 +1,135 @@
+// RNN, LSTM, GRU: options, layouts and states around Stacked.
+#include <unroll/layers/rnn.hpp>
+
+#include <fmt/format.h>
+
+namespace unroll {
+namespace {
+
+CellOptions with_suffix(CellOptions options, std::string_view suffix, Index input_size) {
+    options.suffix = suffix;
+    options.input_size = Size(input_size);
+    return options;
+}
+
+}  // namespace
+
+template <class Real, class Cell>
+RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers,
+                                             bool bidirectional, double dropout, bool batch_first)
+    : name_(name), at_(at), input_size_(cell.input_size), num_layers_(num_layers), directions_(bidirectional ? 2 : 1),
+      batch_first_(batch_first),
+      layers_(at, cell.input_size, {num_layers, bidirectional, dropout},
+              [&](Scope<Real> scope, Index layer, bool reverse, Index width) {
+                  // PyTorch's names: all parameters lie in one module, "weight_ih_l0", "weight_ih_l0_reverse", …
+                  const std::string suffix = fmt::format("_l{}{}", layer, reverse ? "_reverse" : "");
+                  return Recurrent<Real, Cell>(scope, with_suffix(cell, suffix, width));
+              }) {
+    if (!(dropout >= 0 && dropout < 1))
+        throw ValueError(fmt::format("[{}] dropout must be 0 or more and less than 1; got {}", name, dropout));
+}
+
+template <class Real, class Cell>
+typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Var<Real> x, std::optional<State> state,
+                                                                             const LoopOptions& options) const {
+    const Index batch = x.shape()[1], rows = num_layers_ * directions_;
+    std::vector<State> each;
+    if (state) {
+        each.resize(static_cast<std::size_t>(rows));
+        for (std::size_t k = 0; k < kStates; ++k) {
+            const Index features = layers_.layer(0).cell().state_size(static_cast<int>(k));
+            const Var<Real>& s = (*state)[k];
+            if (!s) continue;  // this part of the state is missing: zero
+            if (!(s.shape() == Shape{rows, batch, features}))
+                detail::fail_shape(name_, fmt::format("state {} must be (layers·directions, B, features) = ({}, {}, {})", k, rows,
+                                                      batch, features), {x.shape(), s.shape()});
+            Vars<Real> parts = unbind(s);
+            for (std::size_t i = 0; i < each.size(); ++i) each[i][k] = std::move(parts[i]);
+        }
+    }
+    auto made = layers_(std::move(x), std::move(each), options);
+    Output result;
+    result.output = std::move(made.output);
+    for (std::size_t k = 0; k < kStates; ++k) {
+        Vars<Real> parts;
+        for (State& s : made.states) parts.push_back(std::move(s[k]));
+        result.state[k] = stack(parts);
+    }
+    return result;
+}
+
+template <class Real, class Cell>
+typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operator()(Var<Real> x, std::optional<State> state,
+                                                                                    const LoopOptions& options) const {
+    const auto guard = at_.enter();
+    if (!x) detail::fail_usage(name_, "the input is an empty Var");
+    const bool unbatched = x.rank() == 2;
+    if ((x.rank() != 3 && !unbatched) || x.shape().back() != input_size_)
+        detail::fail_shape(name_, fmt::format("the input must be {} or (T, {}) unbatched",
+                                              batch_first_ ? fmt::format("(B, T, {})", input_size_) : fmt::format("(T, B, {})", input_size_),
+                                              input_size_), {x.shape()});
+    if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
+    if (unbatched) {
+        x = unsqueeze(std::move(x), 1);
+        if (state)
+            for (Var<Real>& s : *state)
+                if (s) {
+                    if (s.rank() != 2)
+                        detail::fail_shape(name_, "for an unbatched input a state must be (layers·directions, features)", {x.shape(), s.shape()});
+                    s = unsqueeze(std::move(s), 1);
+                }
+    } else if (batch_first_) {
+        x = transpose(std::move(x), 0, 1);
+    }
+    Output result = run(std::move(x), std::move(state), options);
+    if (unbatched) {
+        result.output = squeeze(std::move(result.output), 1);
+        for (Var<Real>& s : result.state) s = squeeze(std::move(s), 1);
+    } else if (batch_first_) {
+        result.output = transpose(std::move(result.output), 0, 1);
+    }
+    return result;
+}
+
+template <class Real, class Cell>
+PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, Cell>::operator()(
+    const PackedSequence<Real>& x, std::optional<State> state, LoopOptions options) const {
+    const auto guard = at_.enter();
+    const Padded<Real> padded = pad_packed_sequence(x);
+    options.lengths = &padded.lengths;
+    Output made = run(padded.values, std::move(state), options);
+    return {pack_like(std::move(made.output), x), std::move(made.state)};
+}
+
+template <class Real>
+RNN<Real>::RNN(Scope<Real> at, const RNNOptions& o)
+    : RecurrentLayers<Real, RNNCell<Real>>(
+          at, "RNN", {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .nonlinearity = o.nonlinearity},
+          o.num_layers, o.bidirectional, o.dropout, o.batch_first) {}
+
+template <class Real>
+LSTM<Real>::LSTM(Scope<Real> at, const LSTMOptions& o)
+    : RecurrentLayers<Real, LSTMCell<Real>>(at, "LSTM",
+                                            {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias,
+                                             .proj_size = o.proj_size, .forget_bias = o.forget_bias},
+                                            o.num_layers, o.bidirectional, o.dropout, o.batch_first) {}
+
+template <class Real>
+GRU<Real>::GRU(Scope<Real> at, const GRUOptions& o)
+    : RecurrentLayers<Real, GRUCell<Real>>(
+          at, "GRU", {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .reset = o.reset}, o.num_layers,
+          o.bidirectional, o.dropout, o.batch_first) {}
+
+#define UNROLL_INSTANTIATE(R)                        \
+    template class RecurrentLayers<R, RNNCell<R>>;   \
+    template class RecurrentLayers<R, LSTMCell<R>>;  \
+    template class RecurrentLayers<R, GRUCell<R>>;   \
+    template class RNN<R>;                           \
+    template class LSTM<R>;                          \
+    template class GRU<R>;
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
+
+}  // namespace unroll
