@@ -36,9 +36,18 @@ set(UNROLL_PUBLIC_HEADERS
   data/utf8.hpp
   data/vocabulary.hpp
   io/atomic_file.hpp
+  io/checkpoint.hpp
+  io/safetensors.hpp
   io/state_dict.hpp
   layers/cells.hpp
+  layers/init.hpp
+  layers/linear.hpp
+  layers/module.hpp
   layers/recurrent.hpp
+  layers/rnn.hpp
+  layers/stacked.hpp
+  optim/clip.hpp
+  optim/optimizer.hpp
   train/cadence.hpp
   train/clock.hpp
   train/early_stopping.hpp

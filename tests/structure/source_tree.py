@@ -7,6 +7,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBRARY = ("autograd", "layers", "optim", "data", "io", "train")
 USERS = ("examples", "tests", "bench")
 UMBRELLA = "unroll.hpp"
+# Headers of this ending bring another library's macros: they are public, but included only by those who want them.
+APART = "_gtest.hpp"
 
 _INCLUDE = re.compile(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", re.MULTILINE)
 
