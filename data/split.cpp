@@ -74,7 +74,7 @@ std::vector<Split> split_by_fractions(Index count, const std::vector<NamedFracti
     return splits;
 }
 
-IntTensor take(const IntTensor& ids, const Split& split) {
+IntTensor part_of(const IntTensor& ids, const Split& split) {
     if (ids.dimension() != 1 || static_cast<Index>(ids.size()) != split.total)
         throw ShapeError(
             fmt::format("[{}] the part '{}' is cut from a vector of {} entries; got {} axes and {} entries", kName,

@@ -44,6 +44,6 @@ struct NamedFraction {
 std::vector<Split> split_by_fractions(Index count, const std::vector<NamedFraction>& parts);
 
 /// The entries of a part (N,) → (split.size(),). ShapeError: ids is not a vector of split.total entries.
-IntTensor take(const IntTensor& ids, const Split& split);
+IntTensor part_of(const IntTensor& ids, const Split& split);
 
 }  // namespace unroll

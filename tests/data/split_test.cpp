@@ -82,11 +82,11 @@ TEST(Split, FractionsOfManyPartsAreChecked) {
               "[split] the part 'b' of 10 entries would be empty");
 }
 
-TEST(Split, TakeCopiesThePart) {
+TEST(Split, PartOfCopiesThePart) {
     const IntTensor ids{10, 11, 12, 13, 14};
-    EXPECT_EQ(unroll::take(ids, Split{"middle", 1, 4, 5}), (IntTensor{11, 12, 13}));
+    EXPECT_EQ(unroll::part_of(ids, Split{"middle", 1, 4, 5}), (IntTensor{11, 12, 13}));
     EXPECT_EQ(error_message<unroll::ShapeError>([&] {
-                  unroll::take(ids, Split{"middle", 1, 4, 6});
+                  unroll::part_of(ids, Split{"middle", 1, 4, 6});
               }),
               "[split] the part 'middle' is cut from a vector of 6 entries; got 1 axes and 5 entries");
 }
