@@ -67,11 +67,34 @@ struct Instruction {
 // stack. Whoever builds a program checks it.
 inline constexpr int kMaxRegisters = 1024;
 
-// Number of operands of each operation, in the order of Opcode.
-inline constexpr std::uint8_t kOperandCounts[] = {0, 2, 2, 2, 2, 1, 2, 2, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
-                                                  1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 1, 3, 2, 2, 0, 3, 3};
-static_assert(sizeof(kOperandCounts) == static_cast<std::size_t>(Opcode::end));
-constexpr int operand_count(Opcode op) { return op < Opcode::end ? kOperandCounts[static_cast<int>(op)] : 0; }
+// Number of operands of an operation: 0 to 3. Always inlined, so that kernel objects do not export it (vec.hpp).
+[[gnu::always_inline]] constexpr int operand_count(Opcode op) {
+    switch (op) {
+    case Opcode::constant:
+    case Opcode::count:
+    case Opcode::end: return 0;
+    case Opcode::add:
+    case Opcode::sub:
+    case Opcode::mul:
+    case Opcode::div:
+    case Opcode::maximum:
+    case Opcode::minimum:
+    case Opcode::pow:
+    case Opcode::less:
+    case Opcode::less_equal:
+    case Opcode::equal:
+    case Opcode::not_equal:
+    case Opcode::logical_and:
+    case Opcode::logical_or:
+    case Opcode::tanh_gradient:
+    case Opcode::sigmoid_gradient: return 2;
+    case Opcode::fma:
+    case Opcode::select:
+    case Opcode::mul_tanh_gradient:
+    case Opcode::mul_sigmoid_gradient: return 3;
+    default: return 1;
+    }
+}
 
 // Name as written above, for dumps and messages.
 constexpr const char* opcode_name(Opcode op) {

@@ -181,12 +181,16 @@ UNROLL_INLINE float sum_lanes(F x) {
 }
 // Largest lane of a vector without NaN.
 UNROLL_INLINE float maximum_lanes(F x) {
-    float v[kLanes];
-    store(v, x);
-    for (int n = kLanes / 2; n > 0; n /= 2) {
-        for (int i = 0; i < n; ++i) v[i] = v[i] > v[i + n] ? v[i] : v[i + n];
-    }
-    return v[0];
+#if defined(UNROLL_ISA_AVX512)
+    return _mm512_reduce_max_ps(x);
+#elif defined(UNROLL_ISA_AVX2)
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return two[0] > two[1] ? two[0] : two[1];
+#else
+    const float a = x[0] > x[2] ? x[0] : x[2], b = x[1] > x[3] ? x[1] : x[3];
+    return a > b ? a : b;
+#endif
 }
 
 }  // namespace unroll::detail::UNROLL_ISA_NAMESPACE

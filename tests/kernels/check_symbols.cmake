@@ -1,0 +1,21 @@
+# Fails if an object defines a symbol that other objects could be linked to and that lies outside unroll::detail::<ISA>.
+# cmake -DNM=… -DOBJECT=… -DISA=… -P check_symbols.cmake
+execute_process(COMMAND "${NM}" --defined-only --extern-only "${OBJECT}" OUTPUT_VARIABLE output RESULT_VARIABLE result)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${NM} ${OBJECT} failed: ${result}")
+endif()
+string(LENGTH "${ISA}" length)
+string(REGEX MATCHALL "[^\n]+" lines "${output}")
+list(LENGTH lines count)
+set(table FALSE)
+foreach(line IN LISTS lines)
+  if(line MATCHES "6unroll6detail${length}${ISA}6kTableE$")
+    set(table TRUE)
+  # Any mangled name of this namespace, of functions, lambdas in them, data and guards alike.
+  elseif(NOT line MATCHES " _Z[A-Z]*[0-9A-Z]*N?K?6unroll6detail${length}${ISA}")
+    message(SEND_ERROR "${OBJECT} exports ${line}")
+  endif()
+endforeach()
+if(NOT table)
+  message(SEND_ERROR "${OBJECT} does not define its table among ${count} symbols")
+endif()
