@@ -32,6 +32,8 @@ namespace {
 thread_local constinit DrawLog* recording = nullptr;
 thread_local constinit const DrawLog* replaying = nullptr;
 thread_local constinit std::size_t next_replayed = 0;
+thread_local constinit ShardDraws* shard_draws = nullptr;
+constexpr int kShardBit = 48;  // calls of part s count from s·2⁴⁸
 }  // namespace
 
 DrawRecorder::DrawRecorder(DrawLog& log) noexcept : before_(recording) { recording = &log; }
@@ -46,13 +48,31 @@ DrawReplay::~DrawReplay() {
     next_replayed = next_before_;
 }
 
+ShardDraws::Guard::Guard(ShardDraws& draws, std::uint64_t shard) noexcept : before_(shard_draws) {
+    draws.shard_ = shard;
+    shard_draws = &draws;
+}
+ShardDraws::Guard::~Guard() { shard_draws = before_; }
+
+std::uint64_t ShardDraws::next_call(RandomStream& stream) {
+    for (Stream& s : streams_)
+        if (s.stream == &stream) return (shard_ << kShardBit) + s.begin + s.calls++;
+    streams_.push_back({&stream, stream.counter(), 1});
+    return (shard_ << kShardBit) + stream.counter();
+}
+
+void ShardDraws::advance_streams() const {
+    for (const Stream& s : streams_)
+        if (s.begin + s.calls > s.stream->counter()) s.stream->set_counter(s.begin + s.calls);
+}
+
 std::uint64_t RandomStream::next_call() {
     std::uint64_t call = 0;
     if (replaying) {
         UNROLL_ASSERT(next_replayed < replaying->counters.size());
         call = replaying->counters[next_replayed++];
     } else {
-        call = counter_++;
+        call = shard_draws ? shard_draws->next_call(*this) : counter_++;
     }
     if (recording) recording->counters.push_back(call);
     return call;

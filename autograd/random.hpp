@@ -5,6 +5,7 @@
 // platform with the same libm.
 #pragma once
 
+#include <unroll/autograd/pool.hpp>
 #include <unroll/autograd/shape.hpp>
 
 #include <array>
@@ -49,6 +50,43 @@ public:
 private:
     const DrawLog* before_;
     std::size_t next_before_;
+};
+
+class RandomStream;
+
+/// The draws of one part of a batch that runs beside others: each part has numbers of its own in every stream, whatever
+/// thread it runs on; the streams themselves move on when all parts are done.
+class ShardDraws {
+public:
+    /// Draws of this thread belong to `shard` while it stands.
+    class Guard {
+    public:
+        Guard(ShardDraws& draws, std::uint64_t shard) noexcept;
+        Guard(const Guard&) = delete;
+        Guard& operator=(const Guard&) = delete;
+        ~Guard();
+
+    private:
+        ShardDraws* before_;
+    };
+    /// Moves every stream behind the most that a part has drawn from it.
+    template <class Range>
+    static void advance(const Range& shards) {
+        for (const ShardDraws& shard : shards) shard.advance_streams();
+    }
+
+private:
+    friend class RandomStream;
+    struct Stream {
+        RandomStream* stream;
+        std::uint64_t begin;
+        std::uint64_t calls;
+    };
+    std::uint64_t next_call(RandomStream& stream);
+    void advance_streams() const;
+
+    std::uint64_t shard_ = 0;
+    std::vector<Stream, detail::PoolAllocator<Stream>> streams_;
 };
 
 /// A position in one stream of random numbers; its whole state is three numbers.

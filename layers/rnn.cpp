@@ -33,7 +33,7 @@ template <class Real, class Cell>
 typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Var<Real> x, std::optional<State> state,
                                                                              const LoopOptions& options) const {
     const Index batch = x.shape()[1], rows = num_layers_ * directions_;
-    std::vector<State> each;
+    typename Stacked<Real, Cell>::States each;
     if (state) {
         each.resize(static_cast<std::size_t>(rows));
         for (std::size_t k = 0; k < kStates; ++k) {

@@ -56,9 +56,10 @@ public:
     static constexpr std::size_t kStates = Cell::kStates;
     using Layer = Recurrent<Real, Cell>;
     using State = unroll::State<Real, kStates>;
+    using States = std::vector<State, detail::PoolAllocator<State>>;
     struct Result {
-        Var<Real> output;           ///< (T, B, D·H)
-        std::vector<State> states;  ///< final ones, row layer·D + direction
+        Var<Real> output;  ///< (T, B, D·H)
+        States states;     ///< final ones, row layer·D + direction
     };
 
     template <class Make>
@@ -82,7 +83,7 @@ public:
           }) {}
 
     /// @param states none, or one for each layer and direction. @throws ShapeError for another number of them
-    Result operator()(Var<Real> x, std::vector<State> states = {}, LoopOptions options = {}) const {
+    Result operator()(Var<Real> x, States states = {}, LoopOptions options = {}) const {
         if (!states.empty() && states.size() != layers_.size())
             throw ShapeError("[Stacked] " + std::to_string(layers_.size()) + " states are needed, one for each layer and direction; got " +
                              std::to_string(states.size()));
