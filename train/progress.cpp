@@ -24,7 +24,7 @@ struct Part {
 };
 
 std::string styled(bool colors, std::string_view style, std::string_view text) {
-    return colors ? fmt::format("\x1b[{}m{}\x1b[0m", style, text) : std::string(text);
+    return colors && !text.empty() ? fmt::format("\x1b[{}m{}\x1b[0m", style, text) : std::string(text);
 }
 
 std::string repeated(std::string_view piece, int count) {
