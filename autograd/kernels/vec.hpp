@@ -39,6 +39,11 @@ typedef std::int32_t I __attribute__((vector_size(4 * kLanes)));
 using M = I;
 #endif
 
+// Sums and differences of integers wrap around.
+typedef std::uint32_t U __attribute__((vector_size(4 * kLanes)));
+UNROLL_INLINE I plus(I a, I b) { return (I)((U)a + (U)b); }
+UNROLL_INLINE I minus(I a, I b) { return (I)((U)a - (U)b); }
+
 UNROLL_INLINE I bits_of(F x) { return (I)x; }
 UNROLL_INLINE F float_of(I x) { return (F)x; }
 UNROLL_INLINE F to_float(I x) { return __builtin_convertvector(x, F); }
@@ -143,7 +148,7 @@ UNROLL_INLINE I larger(I a, I b) {
     return (m & a) | (~m & b);
 }
 UNROLL_INLINE I shift_right(I x, int n) { return x >> n; }
-UNROLL_INLINE I shift_left(I x, int n) { return x << n; }
+UNROLL_INLINE I shift_left(I x, int n) { return (I)((U)x << n); }
 UNROLL_INLINE F at_least(F bound, F x) { return select(x < bound, bound, x); }
 UNROLL_INLINE F at_most(F bound, F x) { return select(x > bound, bound, x); }
 

@@ -15,6 +15,8 @@
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
 inline constexpr float kInfinity = __builtin_inff();
+// Adding and subtracting it rounds |x| < 2^22 to the nearest integer.
+inline constexpr float kRounding = 0x1.8p23f;
 inline constexpr float kNan = __builtin_nanf("");
 
 // ln 2 = kLn2High + kLn2Low; the first has 9 bits, so that its product with an exponent is exact without fma too.
@@ -38,18 +40,14 @@ UNROLL_INLINE F scale(F p, F n) {
 #if defined(UNROLL_ISA_AVX512)
     return _mm512_scalef_ps(p, n);
 #else
-    const I k = __builtin_convertvector(n, I);
+    // As an integer by way of the last bits of a large float: NaN has no value to convert.
+    const F magic = set(kRounding);
+    const I k = minus(bits_of(n + magic), bits_of(magic));
     const I half = shift_right(k, 1);
-    const F first = float_of(shift_left(half + set_int(127), 23));
-    const F second = float_of(shift_left(k - half + set_int(127), 23));
+    const F first = float_of(shift_left(plus(half, set_int(127)), 23));
+    const F second = float_of(shift_left(plus(minus(k, half), set_int(127)), 23));
     return p * first * second;
 #endif
-}
-
-// The integer nearest to x, |x| < 2^22.
-UNROLL_INLINE F nearest(F x) {
-    const F magic = set(0x1.8p23f);
-    return (x + magic) - magic;
 }
 
 // x = n ln 2 + r, for |x| <= 105.
@@ -57,7 +55,7 @@ struct Reduced {
     F n, r;
 };
 UNROLL_INLINE Reduced reduce(F x) {
-    const F magic = set(0x1.8p23f);
+    const F magic = set(kRounding);
     const F n = fma(x, set(0x1.715476p+0f), magic) - magic;
     return {n, fnma(n, set(kLn2Low), fnma(n, set(kLn2High), x))};
 }
@@ -112,7 +110,7 @@ UNROLL_INLINE F log_reduced(F f, F k) {
     return fma(k, set(kLn2High), f + tail);
 }
 
-UNROLL_INLINE I binary_exponent(F x) { return shift_right(bits_of(x) - set_int(0x3f3504f3), 23); }
+UNROLL_INLINE I binary_exponent(F x) { return shift_right(minus(bits_of(x), set_int(0x3f3504f3)), 23); }
 
 // Natural logarithm. At most 2 ULP over all floats, subnormal arguments included; log(0) = -inf, log(inf) = inf, NaN for
 // negative numbers and NaN.
@@ -120,7 +118,7 @@ UNROLL_INLINE F log(F x) {
     const M subnormal = less(x, set(0x1p-126f));
     const F normal = select(subnormal, x * set(0x1p23f), x);
     const I k = binary_exponent(normal);
-    const F f = float_of(bits_of(normal) - shift_left(k, 23)) - set(1.0f);
+    const F f = float_of(minus(bits_of(normal), shift_left(k, 23))) - set(1.0f);
     F y = log_reduced(f, to_float(k) - select(subnormal, set(23.0f), set(0.0f)));
     y = select(equal(x, set(kInfinity)), x, y);
     y = select(equal(x, set(0.0f)), set(-kInfinity), y);
@@ -134,7 +132,7 @@ UNROLL_INLINE F log1p(F x) {
     // What the sum lost; the larger addend comes first.
     const F lost = select(less(absolute(x), one), x - (u - one), one - (u - x));
     const I k = binary_exponent(u);
-    const F m = float_of(bits_of(u) - shift_left(k, 23));
+    const F m = float_of(minus(bits_of(u), shift_left(k, 23)));
     const F exponent = to_float(k);
     F y = log_reduced(m - one + scale(lost, -exponent), exponent);
     y = select(either(equal(x, set(kInfinity)), equal(x, set(0.0f))), x, y);
