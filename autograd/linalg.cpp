@@ -1,6 +1,8 @@
 // Products and sums over raw arrays.
 #include <unroll/autograd/linalg.hpp>
 
+#include <unroll/autograd/kernels/kernels.hpp>
+
 #include <cblas.h>
 #if UNROLL_WITH_ONEDNN
 #include <dnnl.h>
@@ -8,6 +10,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <type_traits>
 
 namespace unroll::detail {
 namespace {
@@ -101,12 +104,30 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
             for (Index i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, Real(0));
         return;
     }
+    if constexpr (std::is_same_v<Real, float>) {
+        // One row: a matrix–vector product, which is bound by reading the matrix; one product of vectors: a rank-one update.
+        if (m == 1 && !ta) {
+            if (tb)
+                kernels().gemv_t(n, k, a, b, std::max(ldb, k), accumulate ? 1.0f : 0.0f, c);
+            else
+                kernels().gemv_n(k, n, a, b, std::max(ldb, n), accumulate ? 1.0f : 0.0f, c);
+            return;
+        }
+        if (k == 1 && accumulate && ta && !tb) {
+            kernels().ger(m, n, a, b, c, std::max(ldc, n));
+            return;
+        }
+    }
     // Row lengths of matrices with a single row may be 0 or less than what the libraries accept.
     library_gemm(ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n), accumulate, c, std::max(ldc, n));
 }
 
 template <class Real>
 void column_sums(const Real* a, Index rows, Index n, bool accumulate, Real* to) {
+    if constexpr (std::is_same_v<Real, float>) {
+        kernels().column_sum(rows, n, a, n, accumulate ? 1.0f : 0.0f, to);
+        return;
+    }
     if (!accumulate) std::fill_n(to, n, Real(0));
     for (Index r = 0; r < rows; ++r)
         for (Index j = 0; j < n; ++j) to[j] += a[r * n + j];
@@ -114,6 +135,10 @@ void column_sums(const Real* a, Index rows, Index n, bool accumulate, Real* to) 
 
 template <class Real>
 void add_to(Real* y, const Real* x, Index n) {
+    if constexpr (std::is_same_v<Real, float>) {
+        kernels().add(x, y, n);
+        return;
+    }
     for (Index i = 0; i < n; ++i) y[i] += x[i];
 }
 
@@ -173,6 +198,10 @@ void expand_broadcast(const Real* from, const Shape& from_shape, Real* to, const
 
 template <class Real>
 void transpose(const Real* a, Index m, Index n, Real* b) {
+    if constexpr (std::is_same_v<Real, float>) {
+        kernels().transpose(m, n, a, n, b, m);
+        return;
+    }
     constexpr Index kTile = 16;
     for (Index i0 = 0; i0 < m; i0 += kTile)
         for (Index j0 = 0; j0 < n; j0 += kTile)

@@ -3,6 +3,8 @@
 #include <unroll/autograd/parameter.hpp>
 #include <unroll/autograd/tape.hpp>
 
+#include <unroll/autograd/linalg.hpp>
+
 #include <bit>
 
 namespace unroll {
@@ -241,6 +243,11 @@ bool Backward<Real>::needs(Index i) const noexcept {
 }
 
 template <class Real>
+bool Backward<Real>::is_parameter(Index i) const noexcept {
+    return needs(i) && tape_.slot(node_.input_slots()[i]).parameter != nullptr;
+}
+
+template <class Real>
 View<Real> Backward<Real>::gout(Index k) const {
     const detail::Slot<Real>& slot = tape_.slot(node_.first_output + k);
     if (!(slot.flags & detail::kDense)) return {};
@@ -372,6 +379,17 @@ void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Bloc
     p.n = width;
     p.older = slot.pending;
     slot.pending = added;
+}
+
+template <class Real>
+void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, Index m, Index n) {
+    const Accumulator<Real> place = grad(to);
+    const Real* w = in(weight).data;
+    const Real* transposed = rows > 1 ? tape_.transposed(w, rows, m, n) : nullptr;
+    if (transposed)
+        detail::gemm(false, false, rows, m, n, gout(0).data, n, transposed, m, place.adding, place.data, m);
+    else
+        detail::gemm(false, true, rows, m, n, gout(0).data, n, w, n, place.adding, place.data, m);
 }
 
 template <class Real>

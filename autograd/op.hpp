@@ -187,6 +187,8 @@ public:
     bool same_slot(Index i, Index j) const noexcept;
     /// Whether the gradient of input i is asked for.
     bool needs(Index i) const noexcept;
+    /// Whether input i is a parameter, so that its products are worth deferring even if operands must be copied for it.
+    bool is_parameter(Index i) const noexcept;
     /// The gradient of output k; empty where none has arrived (it is then zero). At least one has.
     View<Real> gout(Index k) const;
 
@@ -206,6 +208,10 @@ public:
     void add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n);
     /// Adds row r of `rows` (count, width) to row indices[r] of input i (height, width); negative indices are skipped.
     void add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count, Index width);
+
+    /// Adds g·Wᵀ to the gradient of input `to`, where g (rows, n) is the gradient of output 0 and the saved input `weight` is
+    /// W (m, n). A weight that is used again and again is transposed once for the whole sweep.
+    void add_transposed_product(Index to, Index weight, Index rows, Index m, Index n);
 
     Operand<Real> in_operand(Index i) const;
     Operand<Real> out_operand(Index k) const;

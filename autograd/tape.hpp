@@ -168,6 +168,12 @@ private:
         Index slot;
         Hook hook;
     };
+    struct Transposed {
+        const Real* weight;
+        Index m, n;
+        Index uses;
+        detail::Block* block;  // owned; made at the second use
+    };
     struct Leaf {
         detail::ParameterEntry<Real>* parameter;
         Index slot;
@@ -193,6 +199,8 @@ private:
     void add_to_slot(Index slot, const Real* gradient);
     void reduce_to_slot(Index slot, const Real* gradient, const Shape& shape);
     void settle(Index slot);  // deferred contributions are added up
+    const Real* transposed(const Real* weight, Index rows, Index m, Index n);
+    void drop_transposed() noexcept;
     void release(detail::Slot<Real>& slot) noexcept;
     void check_finite_gradients(detail::Node& node);
     [[noreturn]] void fail_non_finite(const detail::Node& node, std::string_view what) const;
@@ -212,6 +220,7 @@ private:
 
     detail::ChunkList<detail::Slot<Real>> slots_;
     detail::ChunkList<detail::Pending<Real>> pending_;
+    detail::PoolVector<Transposed> transposed_;  // of one sweep
     detail::PoolVector<Leaf> leaves_;
     detail::PoolVector<Index> watched_;
     Vars<Real> captured_;  // of a child: what it takes from outside

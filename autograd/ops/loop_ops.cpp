@@ -92,11 +92,7 @@ struct AddLinear {
     void backward(Backward<Real>& b) const {
         const Index n = b.out_shape(0).back();
         const Index rows = n == 0 ? 0 : b.out_shape(0).size() / n;
-        if (b.needs(1)) {
-            const auto gx = b.grad(1);
-            const Index k = b.in_shape(1).back();
-            detail::gemm(false, true, rows, k, n, b.gout(0).data, n, b.in(2).data, n, gx.adding, gx.data, k);
-        }
+        if (b.needs(1)) b.add_transposed_product(1, 2, rows, b.in_shape(1).back(), n);
         if (b.needs(2) && !zero) b.add_product(2, b.in_operand(1), b.gout_operand(0), rows, b.in_shape(2)[0], n);
         b.pass(0, 0);
     }
