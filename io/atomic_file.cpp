@@ -103,7 +103,7 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::sync() {
-    if (descriptor_ < 0) detail::fail_usage("AtomicFile", "the file is committed or failed, it cannot be flushed or committed");
+    if (descriptor_ < 0) detail::fail_usage("AtomicFile", "the file is committed or failed, it cannot be committed");
     flush();
     if (::fsync(descriptor_) != 0) fail(errno);
 }

@@ -51,10 +51,11 @@ StateDict load(const fs::path& path, std::string_view kind) {
     if (found != kind) fail(fmt::format("it is a {}, not a {}", found, kind));
     const nlohmann::json mark = info.metadata.json(kMark);
     const auto version = mark.find("version");
-    if (version == mark.end() || !version->is_number_unsigned()) fail("it does not say which version of the format it has");
+    if (version == mark.end() || !version->is_number_unsigned())
+        fail("it does not say which version of the format it has");
     if (*version != kVersion)
-        fail(fmt::format("it has version {} of the format, {} than {}, the one that is known", version->get<std::uint64_t>(),
-                         *version > kVersion ? "newer" : "older", kVersion));
+        fail(fmt::format("it has version {} of the format, {} than {}, the one that is known",
+                         version->get<std::uint64_t>(), *version > kVersion ? "newer" : "older", kVersion));
     return read_safetensors(path).without(kMark);
 }
 
@@ -86,12 +87,15 @@ void move_on(const fs::path& path, Index keep) {
 
 }  // namespace
 
-void save_model(const std::filesystem::path& path, const StateDict& model) { write_safetensors(path, marked(model, "model")); }
+void save_model(const std::filesystem::path& path, const StateDict& model) {
+    write_safetensors(path, marked(model, "model"));
+}
 
 StateDict load_model(const std::filesystem::path& path) { return load(path, "model"); }
 
 void save_checkpoint(const std::filesystem::path& path, const StateDict& state, const CheckpointOptions& options) {
-    if (options.keep < 1) detail::fail_value("save_checkpoint", fmt::format("keep must be at least 1, it is {}", options.keep));
+    if (options.keep < 1)
+        detail::fail_value("save_checkpoint", fmt::format("keep must be at least 1, it is {}", options.keep));
     const StateDict all = marked(state, "checkpoint");
     AtomicFile file(path);
     write_safetensors(file, all);

@@ -63,7 +63,8 @@ public:
         constexpr std::string_view kTitles[] = {"missing: ", "unexpected: ", "of another shape: ", ""};
         std::string text;
         for (std::size_t k = 0; k < lists_.size(); ++k)
-            if (!lists_[k].empty()) text += fmt::format("{}{}{}", text.empty() ? "" : "; ", kTitles[k], listed(lists_[k]));
+            if (!lists_[k].empty())
+                text += fmt::format("{}{}{}", text.empty() ? "" : "; ", kTitles[k], listed(lists_[k]));
         if (text.empty()) return;
         const std::string message = fmt::format("[load_state_dict] {}{}; nothing was changed",
                                                 origin_.empty() ? "" : fmt::format("'{}': ", origin_), text);
@@ -128,7 +129,8 @@ std::vector<EntryOf<Real>*> frozen_from_json(const StateDict& dict, const Parame
     for (const auto& name : json) {
         const auto found = store.names().find(name.template get_ref<const std::string&>());
         if (found == store.names().end())
-            faults.unexpected(fmt::format("frozen parameter {}", detail::in_quotes(name.template get_ref<const std::string&>())));
+            faults.unexpected(
+                fmt::format("frozen parameter {}", detail::in_quotes(name.template get_ref<const std::string&>())));
         else
             frozen.push_back(found->second);
     }
@@ -137,8 +139,9 @@ std::vector<EntryOf<Real>*> frozen_from_json(const StateDict& dict, const Parame
 
 /// The tensor for a parameter, null if there is none or it does not fit.
 template <class Real>
-const StateDict::Entry* choose(const StateDict& dict, const EntryOf<Real>& parameter, const std::vector<std::string>& names,
-                               bool convert, LoadReport& report, Faults& faults) {
+const StateDict::Entry* choose(const StateDict& dict, const EntryOf<Real>& parameter,
+                               const std::vector<std::string>& names, bool convert, LoadReport& report,
+                               Faults& faults) {
     const StateDict::Entry* chosen = nullptr;
     for (const std::string& name : names) {
         const StateDict::Entry* entry = dict.find(name);
@@ -153,7 +156,7 @@ const StateDict::Entry* choose(const StateDict& dict, const EntryOf<Real>& param
         return nullptr;
     }
     const Shape expected = stored_shape(parameter);
-    const DType wanted = detail::StoredAs<Real>::dtype;
+    const DType wanted = detail::StoredAs<Real>::value;
     const DType found = chosen->tensor().dtype();
     if (!(chosen->tensor().shape() == expected)) {
         faults.shape(fmt::format("{} (expected {}, found {})", chosen->name, to_string(expected),
@@ -190,7 +193,8 @@ StateDict state_dict(const ParameterStore<Real>& store, const SaveOptions& optio
         if (entry->frozen) frozen.push_back(entry->name);
     }
     if (options.frozen && !frozen.empty()) dict.put_json(kFrozen, frozen);
-    if (options.random_streams && !store.randoms().empty()) dict.put_json(kRandomStreams, streams_to_json(store.randoms()));
+    if (options.random_streams && !store.randoms().empty())
+        dict.put_json(kRandomStreams, streams_to_json(store.randoms()));
     return dict;
 }
 
@@ -229,7 +233,8 @@ LoadReport load_state_dict(ParameterStore<Real>& store, const StateDict& dict, c
 
     // From here on nothing fails.
     for (const Step& step : steps) {
-        const std::span<Real> values(step.parameter->value->data, static_cast<std::size_t>(step.parameter->shape.size()));
+        const std::span<Real> values(step.parameter->value->data,
+                                     static_cast<std::size_t>(step.parameter->shape.size()));
         if (step.parameter->transposed)
             std::copy_n(step.turned.data(), values.size(), values.data());
         else
@@ -245,7 +250,7 @@ LoadReport load_state_dict(ParameterStore<Real>& store, const StateDict& dict, c
     return report;
 }
 
-#define UNROLL_INSTANTIATE(R)                                                  \
+#define UNROLL_INSTANTIATE(R)                                                    \
     template StateDict state_dict(const ParameterStore<R>&, const SaveOptions&); \
     template LoadReport load_state_dict(ParameterStore<R>&, const StateDict&, const LoadOptions&);
 UNROLL_INSTANTIATE(float)

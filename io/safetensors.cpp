@@ -100,14 +100,18 @@ struct Opened {
 
 Opened read_header(const Source& source) {
     if (source.size() < kLengthBytes)
-        fail_read(source.name(), fmt::format("{} bytes are no safetensors file, nor the beginning of one", source.size()));
+        fail_read(source.name(),
+                  fmt::format("{} bytes are no safetensors file, nor the beginning of one", source.size()));
     std::uint64_t length = 0;
     source.read(0, reinterpret_cast<std::byte*>(&length), kLengthBytes);
     if (length > detail::kLongestHeader)
-        fail_read(source.name(), "it is no safetensors file (its first 8 bytes ask for a header longer than 100,000,000 bytes)");
+        fail_read(source.name(),
+                  "it is no safetensors file (its first 8 bytes ask for a header longer than 100,000,000 bytes)");
     if (length > source.size() - kLengthBytes)
-        fail_read(source.name(), fmt::format("it is truncated or no safetensors file: a header of {} bytes does not fit into "
-                                             "its {} bytes", length, source.size()));
+        fail_read(source.name(),
+                  fmt::format("it is truncated or no safetensors file: a header of {} bytes does not fit into "
+                              "its {} bytes",
+                              length, source.size()));
     std::string text(length, '\0');
     source.read(kLengthBytes, reinterpret_cast<std::byte*>(text.data()), length);
     try {
@@ -146,8 +150,10 @@ template <class Write>
 void write_pieces(const StateDict& dict, Write write) {
     const detail::HeaderText header = detail::format_safetensors_header(dict);
     if (header.text.size() > detail::kLongestHeader)
-        detail::fail_value("safetensors", fmt::format("a header of {} bytes is longer than the format's 100,000,000; put large "
-                                                      "JSON values elsewhere", header.text.size()));
+        detail::fail_value("safetensors",
+                           fmt::format("a header of {} bytes is longer than the format's 100,000,000; put large "
+                                       "JSON values elsewhere",
+                                       header.text.size()));
     const std::uint64_t length = header.text.size();
     write(std::as_bytes(std::span(&length, 1)));
     write(std::as_bytes(std::span(header.text)));

@@ -22,7 +22,7 @@ struct SafetensorsInfo {
         std::uint64_t bytes;
     };
     std::vector<TensorInfo> tensors;
-    StateDict metadata;            ///< the JSON entries
+    StateDict metadata;  ///< the JSON entries
     std::uint64_t file_bytes = 0;
 };
 

@@ -23,8 +23,18 @@ struct DTypeInfo {
     std::size_t bytes;
 };
 // In the order of DType.
-constexpr std::array<DTypeInfo, 13> kDTypes{{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},
-                                             {"I16", 2}, {"I8", 1}, {"U64", 8}, {"U32", 4}, {"U16", 2}, {"U8", 1},
+constexpr std::array<DTypeInfo, 13> kDTypes{{{"F64", 8},
+                                             {"F32", 4},
+                                             {"F16", 2},
+                                             {"BF16", 2},
+                                             {"I64", 8},
+                                             {"I32", 4},
+                                             {"I16", 2},
+                                             {"I8", 1},
+                                             {"U64", 8},
+                                             {"U32", 4},
+                                             {"U16", 2},
+                                             {"U8", 1},
                                              {"BOOL", 1}}};
 
 constexpr std::size_t kDeepest = 64;
@@ -98,7 +108,7 @@ void convert_each(const std::byte* bytes, std::span<T> out, Convert convert) {
 template <class T>
 bool convert(DType dtype, const std::byte* bytes, std::span<T> out) {
     const auto as_it_is = [](auto element) { return element; };
-    if constexpr (detail::StoredAs<T>::dtype == DType::f32 || detail::StoredAs<T>::dtype == DType::f64) {
+    if constexpr (detail::StoredAs<T>::value == DType::f32 || detail::StoredAs<T>::value == DType::f64) {
         switch (dtype) {
         case DType::f64: convert_each<double>(bytes, out, as_it_is); return true;
         case DType::f32: convert_each<float>(bytes, out, as_it_is); return true;
@@ -199,12 +209,13 @@ StoredTensor::StoredTensor(DType dtype, const Shape& shape, std::shared_ptr<cons
     : bytes_(std::move(bytes)), count_(count), shape_(shape), dtype_(dtype) {
     const auto lengths = unsigned_lengths(shape);
     if (detail::checked_bytes(dtype, {lengths.data(), shape.rank()}) != count)
-        detail::fail_shape("StoredTensor", fmt::format("{} bytes are not what {} asks for", count, to_string(dtype)), {shape});
+        detail::fail_shape("StoredTensor", fmt::format("{} bytes are not what {} asks for", count, to_string(dtype)),
+                           {shape});
 }
 
 template <Storable T>
 StoredTensor::StoredTensor(std::span<const T> values, const Shape& shape)
-    : count_(values.size() * size_of(detail::StoredAs<T>::dtype)), shape_(shape), dtype_(detail::StoredAs<T>::dtype) {
+    : count_(values.size() * size_of(detail::StoredAs<T>::value)), shape_(shape), dtype_(detail::StoredAs<T>::value) {
     const auto lengths = unsigned_lengths(shape);
     if (detail::checked_bytes(dtype_, {lengths.data(), shape.rank()}) != count_)
         detail::fail_shape("StoredTensor", fmt::format("{} values do not have the shape", values.size()), {shape});
@@ -282,7 +293,8 @@ const StateDict::Entry& StateDict::at(std::string_view name) const {
     for (std::size_t i = 0; i < entries_.size() && i < 4; ++i)
         there += (i ? ", " : "; there are ") + detail::in_quotes(prefix_ + entries_[i].name);
     if (entries_.size() > 4) there += fmt::format(" and {} more", entries_.size() - 4);
-    fail(fmt::format("there is no entry {}{}", detail::in_quotes(prefix_ + std::string(name)), there.empty() ? "; it is empty" : there));
+    fail(fmt::format("there is no entry {}{}", detail::in_quotes(prefix_ + std::string(name)),
+                     there.empty() ? "; it is empty" : there));
 }
 
 const StoredTensor& StateDict::stored(std::string_view name) const {
@@ -305,7 +317,7 @@ void StateDict::copy_to(std::string_view name, std::span<T> out, Conversion conv
     const StoredTensor& tensor = stored(name);
     if (static_cast<std::size_t>(tensor.shape().size()) != out.size())
         check_shape(name, Shape{static_cast<Index>(out.size())});
-    constexpr DType wanted = detail::StoredAs<T>::dtype;
+    constexpr DType wanted = detail::StoredAs<T>::value;
     const std::byte* bytes = tensor.bytes().data();
     if (tensor.dtype() != wanted) {
         if (conversion == Conversion::allowed && convert(tensor.dtype(), bytes, out)) return;
@@ -330,13 +342,15 @@ IntTensor StateDict::int_tensor(std::string_view name, Conversion conversion) co
 nlohmann::json StateDict::json(std::string_view name) const {
     const Entry& entry = at(name);
     if (!entry.is_json())
-        fail(fmt::format("{} must be a JSON value; it is {}", detail::in_quotes(prefix_ + entry.name), describe(entry)));
+        fail(
+            fmt::format("{} must be a JSON value; it is {}", detail::in_quotes(prefix_ + entry.name), describe(entry)));
     return nlohmann::json::parse(entry.json_text());
 }
 
 bool StateDict::contains_prefix(std::string_view prefix) const noexcept {
     return std::ranges::any_of(entries_, [&](const Entry& entry) {
-        return entry.name.size() > prefix.size() + 1 && entry.name.starts_with(prefix) && entry.name[prefix.size()] == '.';
+        return entry.name.size() > prefix.size() + 1 && entry.name.starts_with(prefix) &&
+               entry.name[prefix.size()] == '.';
     });
 }
 
@@ -368,7 +382,7 @@ bool operator==(const StateDict& a, const StateDict& b) noexcept {
            });
 }
 
-#define UNROLL_INSTANTIATE(T)                                                    \
+#define UNROLL_INSTANTIATE(T)                                                     \
     template StoredTensor::StoredTensor(std::span<const T> values, const Shape&); \
     template void StateDict::copy_to(std::string_view, std::span<T>, Conversion) const;
 UNROLL_INSTANTIATE(double)

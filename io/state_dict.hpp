@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <variant>
 #include <vector>
@@ -39,13 +40,20 @@ namespace detail {
 
 template <class T>
 struct StoredAs;
-template <> struct StoredAs<double> { static constexpr DType dtype = DType::f64; };
-template <> struct StoredAs<float> { static constexpr DType dtype = DType::f32; };
-template <> struct StoredAs<Dual<double>> { static constexpr DType dtype = DType::f64; };
-template <> struct StoredAs<std::int64_t> { static constexpr DType dtype = DType::i64; };
-template <> struct StoredAs<std::uint64_t> { static constexpr DType dtype = DType::u64; };
-template <> struct StoredAs<std::uint8_t> { static constexpr DType dtype = DType::u8; };
-template <> struct StoredAs<bool> { static constexpr DType dtype = DType::boolean; };
+template <>
+struct StoredAs<double> : std::integral_constant<DType, DType::f64> {};
+template <>
+struct StoredAs<float> : std::integral_constant<DType, DType::f32> {};
+template <>
+struct StoredAs<Dual<double>> : std::integral_constant<DType, DType::f64> {};
+template <>
+struct StoredAs<std::int64_t> : std::integral_constant<DType, DType::i64> {};
+template <>
+struct StoredAs<std::uint64_t> : std::integral_constant<DType, DType::u64> {};
+template <>
+struct StoredAs<std::uint8_t> : std::integral_constant<DType, DType::u8> {};
+template <>
+struct StoredAs<bool> : std::integral_constant<DType, DType::boolean> {};
 
 /// Bytes of a tensor with these lengths; nothing if the product (lengths of 0 left out) does not fit 63 bits.
 std::optional<std::uint64_t> checked_bytes(DType dtype, std::span<const std::uint64_t> lengths) noexcept;
@@ -60,7 +68,9 @@ std::string in_quotes(std::string_view text);
 
 /// The types that go in and out. Dual<double> is stored by its values alone, without derivatives.
 template <class T>
-concept Storable = requires { detail::StoredAs<T>::dtype; };
+concept Storable = requires {
+    detail::StoredAs<T>::value;
+};
 
 /// Whether a getter may change the number type.
 enum class Conversion : std::uint8_t {
@@ -113,7 +123,8 @@ public:
         put(std::move(name), StoredTensor(std::span<const T>(tensor.data(), tensor.size()), shape_of(tensor)));
     }
     void put(std::string name, const IntTensor& tensor) {
-        put(std::move(name), StoredTensor(std::span<const std::int64_t>(tensor.data(), tensor.size()), shape_of(tensor)));
+        put(std::move(name),
+            StoredTensor(std::span<const std::int64_t>(tensor.data(), tensor.size()), shape_of(tensor)));
     }
     /// A tensor of rank 0: keeps every bit, infinities and NaN too, which JSON does not.
     template <Storable T>
@@ -131,7 +142,8 @@ public:
     // ---- Looking ----
     bool contains(std::string_view name) const noexcept { return find(name) != nullptr; }
     const Entry* find(std::string_view name) const noexcept;
-    const std::vector<Entry>& entries() const noexcept { return entries_; }
+    const std::vector<Entry>& entries() const& noexcept { return entries_; }
+    void entries() const&& = delete;  // a loop over the entries of a temporary would outlive it
     std::size_t size() const noexcept { return entries_.size(); }
     bool empty() const noexcept { return entries_.empty(); }
 

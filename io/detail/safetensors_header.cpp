@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 namespace unroll::detail {
 namespace {
@@ -52,7 +55,8 @@ public:
             const auto field = std::find(kFields.begin(), kFields.end(), key);
             if (field == kFields.end()) fail(fmt::format("{} has a field {}", tensor_name(), in_quotes(key)));
             field_ = static_cast<std::size_t>(field - kFields.begin());
-            if (std::exchange(seen_[field_], true)) fail(fmt::format("{} has the field {} twice", tensor_name(), *field));
+            if (std::exchange(seen_[field_], true))
+                fail(fmt::format("{} has the field {} twice", tensor_name(), *field));
             at_ = At::field;
         }
         return true;
@@ -173,7 +177,8 @@ void check_side_by_side(const SafetensorsHeader& header, std::uint64_t data_byte
                                           place->begin < at ? "overlaps another one" : "comes after a hole")};
         at = place->end;
     }
-    if (at > data_bytes) throw HeaderFault{fmt::format("it is truncated: {} bytes of data are missing", at - data_bytes)};
+    if (at > data_bytes)
+        throw HeaderFault{fmt::format("it is truncated: {} bytes of data are missing", at - data_bytes)};
     if (at < data_bytes) throw HeaderFault{fmt::format("{} bytes stand after the last tensor", data_bytes - at)};
 }
 
@@ -200,11 +205,17 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
 }
 
 HeaderText format_safetensors_header(const StateDict& dict) {
-    HeaderText header;
-    std::vector<const StateDict::Entry*> texts;
-    for (const StateDict::Entry& entry : dict.entries()) (entry.is_json() ? texts : header.order).push_back(&entry);
+    std::vector<const StateDict::Entry*> texts, tensors;
+    for (const StateDict::Entry& entry : dict.entries()) (entry.is_json() ? texts : tensors).push_back(&entry);
+    HeaderText header{{}, tensors};
     const auto width = [](const StateDict::Entry* entry) { return size_of(entry->tensor().dtype()); };
     std::ranges::stable_sort(header.order, std::greater<>(), width);
+    std::unordered_map<const StateDict::Entry*, std::uint64_t> begins;
+    std::uint64_t at = 0;
+    for (const StateDict::Entry* entry : header.order) {
+        begins.emplace(entry, at);
+        at += entry->tensor().bytes().size();
+    }
 
     std::string& out = header.text;
     out = "{";
@@ -215,14 +226,13 @@ HeaderText format_safetensors_header(const StateDict& dict) {
                                json_string(entry->json_text()));
         out += "}";
     }
-    std::uint64_t at = 0;
-    for (const StateDict::Entry* entry : header.order) {
+    for (const StateDict::Entry* entry : tensors) {
         const StoredTensor& tensor = entry->tensor();
-        const std::uint64_t end = at + tensor.bytes().size();
-        out += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", out.size() > 1 ? "," : "",
-                           json_string(entry->name), to_string(tensor.dtype()),
-                           fmt::join(tensor.shape().begin(), tensor.shape().end(), ","), at, end);
-        at = end;
+        const std::uint64_t begin = begins.at(entry);
+        out += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+                           out.size() > 1 ? "," : "", json_string(entry->name), to_string(tensor.dtype()),
+                           fmt::join(tensor.shape().begin(), tensor.shape().end(), ","), begin,
+                           begin + tensor.bytes().size());
     }
     out += "}";
     out.resize((out.size() + 7) / 8 * 8, ' ');

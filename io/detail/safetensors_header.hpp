@@ -38,8 +38,8 @@ struct HeaderFault {
 /// A metadata value that is no JSON text (or one nested deeper than 64 levels) is taken as a JSON string.
 SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t data_bytes);
 
-/// The header of a dictionary, padded with spaces to a multiple of 8 bytes, and the tensors in the order in which their
-/// bytes follow: wide elements first, so that every tensor is aligned to its elements.
+/// The header of a dictionary in its order, padded with spaces to a multiple of 8 bytes, and the tensors in the order in
+/// which their bytes follow: wide elements first, so that every tensor is aligned to its elements.
 struct HeaderText {
     std::string text;
     std::vector<const StateDict::Entry*> order;

@@ -65,6 +65,18 @@ TEST_F(AtomicFile, AppearsOnlyAtCommit) {
     EXPECT_EQ(folder_.entries(), 1u);
 }
 
+TEST_F(AtomicFile, SyncMakesNothingAppear) {
+    put_content(folder_ / "f", "old");
+    unroll::AtomicFile file(folder_ / "f");
+    file.write("new");
+    file.sync();
+    EXPECT_EQ(content_of(folder_ / "f"), "old");
+    file.write("er");
+    file.commit();
+    EXPECT_EQ(content_of(folder_ / "f"), "newer");
+    EXPECT_THROW(file.sync(), unroll::UsageError);
+}
+
 TEST_F(AtomicFile, AnExceptionLeavesTheOldFileAndNoTemporary) {
     put_content(folder_ / "f", "old");
     const auto failing = [](unroll::AtomicFile& file) {

@@ -75,7 +75,8 @@ TYPED_TEST(ParameterStateOf, SavesNamesInOrderAndTransposesByTheTag) {
     const StateDict dict = unroll::state_dict(*store);
     std::vector<std::string> names;
     for (const auto& entry : dict.entries()) names.push_back(entry.name);
-    EXPECT_EQ(names, (std::vector<std::string>{"rnn.weight_ih_l0", "embed.weight", "rnn.bias_ih_l0", "scale", "random_streams"}));
+    EXPECT_EQ(names, (std::vector<std::string>{"rnn.weight_ih_l0", "embed.weight", "rnn.bias_ih_l0", "scale",
+                                               "random_streams"}));
     const Tensor<Real> weight = dict.tensor<Real>("rnn.weight_ih_l0", Shape{5, 3});
     const Tensor<Real>& memory = store->at("rnn.weight_ih_l0").value();
     for (std::size_t i = 0; i < 3; ++i)
@@ -98,7 +99,8 @@ TYPED_TEST(ParameterStateOf, ALoadRestoresEveryBitAndCountsAsAChange) {
     // What lies between the parameters of a block stays zero: optimisers run over the block as one.
     Index of_parameters = 0;
     for (const auto* entry : to->entries())
-        for (Index i = 0; i < entry->shape.size(); ++i) of_parameters += static_cast<double>(entry->value->data[i]) != 0;
+        for (Index i = 0; i < entry->shape.size(); ++i)
+            of_parameters += static_cast<double>(entry->value->data[i]) != 0;
     Index of_block = 0;
     for (Index i = 0; i < to->block_size(); ++i) of_block += static_cast<double>(to->block_data()[i]) != 0;
     EXPECT_EQ(of_block, of_parameters);
@@ -120,7 +122,8 @@ TEST(ParameterState, TheTwinOfAnotherNumberTypeLoadsUnlessConversionIsOff) {
     unroll::load_state_dict(*narrow, unroll::state_dict(*wide));
     const auto expected = values(*wide);
     const auto found = values(*narrow);
-    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(found[i], static_cast<double>(static_cast<float>(expected[i])));
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        EXPECT_EQ(found[i], static_cast<double>(static_cast<float>(expected[i])));
     const auto before = values(*wide);
     EXPECT_EQ(error_message<unroll::ValueError>(
                   [&] { unroll::load_state_dict(*wide, unroll::state_dict(*narrow), {.convert = false}); }),
@@ -147,13 +150,15 @@ TEST(ParameterState, EverythingWrongIsListedAndNothingIsChanged) {
     more.put("extra", wrong);
     EXPECT_EQ(message(more), "[load_state_dict] unexpected: \"extra\"; nothing was changed");
     const StateDict turned = changed(good, "rnn.weight_ih_l0", &wrong);
-    EXPECT_EQ(error_message<unroll::ShapeError>([&] { unroll::load_state_dict(*store, turned); }),
-              "[load_state_dict] of another shape: rnn.weight_ih_l0 (expected (5, 3), found (3, 5)); nothing was changed");
+    EXPECT_EQ(
+        error_message<unroll::ShapeError>([&] { unroll::load_state_dict(*store, turned); }),
+        "[load_state_dict] of another shape: rnn.weight_ih_l0 (expected (5, 3), found (3, 5)); nothing was changed");
     StateDict all = changed(changed(turned, "scale", nullptr), "embed.weight", nullptr);
     all.put("extra", wrong);
     all.set_origin("m.safetensors");
-    EXPECT_EQ(message(all), "[load_state_dict] 'm.safetensors': missing: embed.weight, scale; unexpected: \"extra\"; of "
-                            "another shape: rnn.weight_ih_l0 (expected (5, 3), found (3, 5)); nothing was changed");
+    EXPECT_EQ(message(all),
+              "[load_state_dict] 'm.safetensors': missing: embed.weight, scale; unexpected: \"extra\"; of "
+              "another shape: rnn.weight_ih_l0 (expected (5, 3), found (3, 5)); nothing was changed");
     EXPECT_EQ(values(*store), before);
     EXPECT_EQ(versions(*store), versions_before);
 }
@@ -265,7 +270,8 @@ TEST(ParameterState, RandomStreamsOfAnotherModelAreRefused) {
     for (const char* text : {"[]", "3", R"({"drop.mask":[1,2]})", R"({"drop.mask":[1,2,-3]})", R"({"drop.mask":7})"}) {
         const nlohmann::json bad = nlohmann::json::parse(text);
         EXPECT_EQ(message(&bad), "[load_state_dict] random_streams is not an object of [seed, stream, counter]; "
-                                 "nothing was changed") << text;
+                                 "nothing was changed")
+            << text;
     }
     EXPECT_EQ(store->randoms().at("drop.mask").seed(), 1u);
 }

@@ -16,6 +16,7 @@
 
 namespace {
 
+using nlohmann::json;
 using unroll::Conversion;
 using unroll::DType;
 using unroll::Index;
@@ -25,10 +26,15 @@ using unroll::StateDict;
 using unroll::StoredTensor;
 using unroll::Tensor;
 using unroll::test::error_message;
-using nlohmann::json;
 
-template <class Action> std::string value_error(Action action) { return error_message<unroll::ValueError>(action); }
-template <class Action> std::string shape_error(Action action) { return error_message<unroll::ShapeError>(action); }
+template <class Action>
+std::string value_error(Action action) {
+    return error_message<unroll::ValueError>(action);
+}
+template <class Action>
+std::string shape_error(Action action) {
+    return error_message<unroll::ShapeError>(action);
+}
 
 /// A tensor of any dtype from the bit patterns of its elements.
 template <class Bits>
@@ -113,7 +119,8 @@ TEST(StateDict, ConvertsFloatingTypesOnRequestOnly) {
 TEST(StateDict, ReadsHalfPrecision) {
     StateDict dict;
     // 0, −0, smallest subnormal, largest subnormal, 1, largest, −∞, 1/3 rounded
-    dict.put("f16", stored<std::uint16_t>(DType::f16, {0x0000, 0x8000, 0x0001, 0x03ff, 0x3c00, 0x7bff, 0xfc00, 0x3555, 0x7e01}));
+    dict.put("f16", stored<std::uint16_t>(DType::f16,
+                                          {0x0000, 0x8000, 0x0001, 0x03ff, 0x3c00, 0x7bff, 0xfc00, 0x3555, 0x7e01}));
     dict.put("bf16", stored<std::uint16_t>(DType::bf16, {0x3f80, 0xc000, 0x7f80, 0x0001}));
     const Tensor<double> half = dict.tensor<double>("f16", Conversion::allowed);
     EXPECT_EQ(half(0), 0.0);
@@ -167,9 +174,12 @@ TEST(StateDict, WrongEntriesAreNamedWithWhatWasExpectedAndFound) {
     dict.put_json("options", {{"a", 1}});
     EXPECT_EQ(value_error([&] { dict.stored("v"); }),
               "[StateDict] there is no entry \"v\"; there are \"w\", \"options\"");
-    EXPECT_EQ(shape_error([&] { dict.tensor<float>("w", Shape{3, 2}); }),
+    EXPECT_EQ(shape_error([&] {
+                  dict.tensor<float>("w", Shape{3, 2});
+              }),
               "[StateDict] \"w\" must have the shape (3, 2); it is F32 (2, 3)");
-    EXPECT_EQ(shape_error([&] { dict.scalar<float>("w"); }), "[StateDict] \"w\" must have the shape (); it is F32 (2, 3)");
+    EXPECT_EQ(shape_error([&] { dict.scalar<float>("w"); }),
+              "[StateDict] \"w\" must have the shape (); it is F32 (2, 3)");
     std::vector<float> five(5);
     EXPECT_EQ(shape_error([&] { dict.copy_to("w", std::span<float>(five)); }),
               "[StateDict] \"w\" must have the shape (5,); it is F32 (2, 3)");
@@ -179,8 +189,9 @@ TEST(StateDict, WrongEntriesAreNamedWithWhatWasExpectedAndFound) {
     EXPECT_EQ(value_error([&] { dict.json("w"); }),
               "[StateDict] 'run/x.safetensors': \"w\" must be a JSON value; it is F32 (2, 3)");
     for (const char* name : {"p", "q", "r"}) dict.put_scalar(name, 0.0);
-    EXPECT_EQ(value_error([&] { dict.json("v"); }), "[StateDict] 'run/x.safetensors': there is no entry \"v\"; there are "
-                                                    "\"w\", \"options\", \"p\", \"q\" and 1 more");
+    EXPECT_EQ(value_error([&] { dict.json("v"); }),
+              "[StateDict] 'run/x.safetensors': there is no entry \"v\"; there are "
+              "\"w\", \"options\", \"p\", \"q\" and 1 more");
 }
 
 TEST(StateDict, NamesAreUsableAndUnique) {
@@ -200,7 +211,9 @@ TEST(StateDict, JsonThatWouldNotSurviveIsRefused) {
     StateDict dict;
     const std::string prefix = "[StateDict] \"j\" cannot be kept: ";
     for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()})
-        EXPECT_EQ(value_error([&] { dict.put_json("j", {{"best", json::array({1.0, bad})}}); }),
+        EXPECT_EQ(value_error([&] {
+                      dict.put_json("j", {{"best", json::array({1.0, bad})}});
+                  }),
                   prefix + "JSON has no number that is not finite (put_scalar keeps one)");
     EXPECT_EQ(value_error([&] { dict.put_json("j", json("\xFF")); }), prefix + "a text in it is not UTF-8");
     EXPECT_EQ(value_error([&] { dict.put_json("j", json::binary({1, 2})); }), prefix + "binary values are no JSON");
@@ -219,8 +232,12 @@ TEST(StateDict, JsonThatWouldNotSurviveIsRefused) {
 
 TEST(StateDict, JsonNumbersKeepEveryBit) {
     StateDict dict;
-    const json values{{"u", std::numeric_limits<std::uint64_t>::max()}, {"i", std::numeric_limits<std::int64_t>::min()},
-                      {"d", 0.1 + 0.2}, {"tiny", 5e-324}, {"zero", -0.0}, {"text", "ä\n\"\\\u0001"}};
+    const json values{{"u", std::numeric_limits<std::uint64_t>::max()},
+                      {"i", std::numeric_limits<std::int64_t>::min()},
+                      {"d", 0.1 + 0.2},
+                      {"tiny", 5e-324},
+                      {"zero", -0.0},
+                      {"text", "ä\n\"\\\u0001"}};
     dict.put_json("values", values);
     const json back = dict.json("values");
     EXPECT_EQ(back["u"].get<std::uint64_t>(), std::numeric_limits<std::uint64_t>::max());
@@ -238,7 +255,7 @@ TEST(StateDict, PrefixesNestAndComeApart) {
     middle.add("layer0", inner);
     middle.put_scalar("step", std::int64_t{3});
     outer.add("model", middle);
-    outer.put_scalar("model", 5.0);   // a name of its own, not part of the prefix
+    outer.put_scalar("model", 5.0);  // a name of its own, not part of the prefix
     outer.put_scalar("models.x", 6.0);
     EXPECT_TRUE(outer.contains("model.layer0.weight"));
     EXPECT_EQ(outer.sub("model"), middle);
@@ -306,16 +323,21 @@ TEST(StateDict, CopiesShareBytesThatNeverChange) {
 
 TEST(StoredTensor, CountsMustFitTheShape) {
     const std::vector<float> values(5);
-    EXPECT_EQ(shape_error([&] { StoredTensor(std::span<const float>(values), Shape{2, 3}); }),
+    EXPECT_EQ(shape_error([&] {
+                  StoredTensor(std::span<const float>(values), Shape{2, 3});
+              }),
               "[StoredTensor] 5 values do not have the shape; got (2, 3)");
-    EXPECT_EQ(shape_error([&] { StoredTensor(DType::f32, Shape{2, 3}, nullptr, 20); }),
+    EXPECT_EQ(shape_error([&] {
+                  StoredTensor(DType::f32, Shape{2, 3}, nullptr, 20);
+              }),
               "[StoredTensor] 20 bytes are not what F32 asks for; got (2, 3)");
     const Index huge = Index{1} << 40;
     EXPECT_THROW(StoredTensor(DType::f32, (Shape{huge, huge}), nullptr, 0), unroll::ShapeError);
 }
 
 TEST(DTypes, NamesAreInverses) {
-    for (const char* name : {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}) {
+    for (const char* name :
+         {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"}) {
         ASSERT_TRUE(unroll::dtype_of(name)) << name;
         EXPECT_EQ(unroll::to_string(*unroll::dtype_of(name)), name);
     }
