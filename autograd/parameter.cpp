@@ -44,19 +44,26 @@ void Gradients<Real>::fit() {
 }
 
 template <class Real>
-void Gradients<Real>::apply_scale() noexcept {
-    if (scale_ == 1.0) return;
-    const Real factor(scale_);
+void Gradients<Real>::apply_outstanding() noexcept {
+    if (scale_ == 1.0 && limit_ == kNoLimit) return;
+    const Real factor(scale_), high(limit_), low(-limit_);
     scale_ = 1.0;
+    limit_ = kNoLimit;
+    // As the optimisers' kernels do it: NaN stays NaN.
+    const auto apply = [&](Real* g, Index n) {
+        for (Index i = 0; i < n; ++i) {
+            const Real scaled = g[i] * factor;
+            g[i] = scaled > high ? high : scaled < low ? low : scaled;
+        }
+    };
     for (const Entry* entry : store_->entries()) {
         if (!has(*entry)) continue;
         Real* g = at(*entry);
         if (state(*entry) == State::rows) {
             const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
-            for (const Index row : touched_rows(*entry))
-                for (Index i = 0; i < width; ++i) g[row * width + i] = g[row * width + i] * factor;
+            for (const Index row : touched_rows(*entry)) apply(g + row * width, width);
         } else {
-            for (Index i = 0; i < entry->shape.size(); ++i) g[i] = g[i] * factor;
+            apply(g, entry->shape.size());
         }
     }
 }
@@ -64,6 +71,7 @@ void Gradients<Real>::apply_scale() noexcept {
 template <class Real>
 void Gradients<Real>::zero() noexcept {
     scale_ = 1.0;
+    limit_ = kNoLimit;
     for (std::size_t i = 0; i < parts_.size(); ++i) {
         Part& part = *parts_[i];
         if (part.state == State::dense) part.state = State::stale;
@@ -98,7 +106,7 @@ const detail::PoolVector<Index>& Gradients<Real>::touched_rows(const Entry& entr
 
 template <class Real>
 Real* Gradients<Real>::data(const Entry& entry) {
-    apply_scale();
+    apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
     if (part.state == State::stale) {
@@ -110,7 +118,7 @@ Real* Gradients<Real>::data(const Entry& entry) {
 
 template <class Real>
 Real* Gradients<Real>::place(const Entry& entry) {
-    apply_scale();
+    apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
     if (has(entry)) return nullptr;
@@ -125,7 +133,7 @@ void Gradients<Real>::arrived(const Entry& entry) {
 
 template <class Real>
 void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
-    apply_scale();
+    apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
     const Index n = entry.shape.size();
@@ -163,6 +171,7 @@ void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, 
 
 template <class Real>
 void Gradients<Real>::add(Gradients& other) {
+    other.apply_outstanding();
     other.fit();
     for (const Entry* entry : store_->entries()) {
         Part& part = *other.parts_[entry->number];

@@ -8,6 +8,7 @@
 #include <unroll/autograd/tape.hpp>
 
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -65,11 +66,18 @@ public:
     void add(Gradients& other);
 
     /// Multiplies every gradient; carried out when they are next read (an optimiser does it in its own pass).
-    void scale_by(double factor) noexcept { scale_ *= factor; }
+    void scale_by(double factor) noexcept {
+        scale_ *= factor;
+        if (limit_ < kNoLimit) limit_ *= factor < 0 ? -factor : factor;
+    }
+    /// Brings every element into [−limit, limit], carried out like scale_by and after what is outstanding. @pre limit ≥ 0
+    void clamp_to(double limit) noexcept { limit_ = limit < limit_ ? limit : limit_; }
+    /// What is outstanding: g becomes clamp(g · scale, −limit, limit).
     double scale() const noexcept { return scale_; }
-    /// Carries an outstanding multiplication out.
-    void apply_scale() noexcept;
-    /// The memory as it is, without an outstanding multiplication. @pre a gradient has arrived
+    double limit() const noexcept { return limit_; }
+    /// Carries out what is outstanding.
+    void apply_outstanding() noexcept;
+    /// The memory as it is, without what is outstanding. @pre a gradient has arrived
     Real* raw(const Entry& entry) noexcept { return at(entry); }
 
     // ---- For the tape ----
@@ -86,6 +94,7 @@ private:
         detail::PoolVector<Index> rows;
         detail::PoolVector<std::uint8_t> marks;  // one byte per row: it is in `rows`
     };
+    static constexpr double kNoLimit = std::numeric_limits<double>::infinity();
     void fit();
     Real* at(const Entry& entry) noexcept { return block_->template as<Real>() + entry.offset; }
 
@@ -93,6 +102,7 @@ private:
     detail::BlockRef block_;
     Index size_ = 0;
     double scale_ = 1.0;
+    double limit_ = kNoLimit;
     std::vector<std::unique_ptr<Part>> parts_;
 };
 
