@@ -19,7 +19,8 @@ using namespace unroll::detail;
 class Floats {
 public:
     explicit Floats(std::int64_t n)
-        : data_(static_cast<float*>(::operator new(static_cast<std::size_t>(n) * sizeof(float), std::align_val_t(64)))) {
+        : data_(
+              static_cast<float*>(::operator new(static_cast<std::size_t>(n) * sizeof(float), std::align_val_t(64)))) {
         std::mt19937 random(1);
         std::normal_distribution<float> normal;
         for (std::int64_t i = 0; i < n; ++i) data_[i] = normal(random);
@@ -83,11 +84,18 @@ void lstm_forward(benchmark::State& state, const FloatKernels& k) {
 void lstm_adjoint(benchmark::State& state, const FloatKernels& k) {
     const std::int64_t B = state.range(0), H = state.range(1);
     const Floats saved(4 * B * H), tanh_c(B * H), c(B * H), gh(B * H), gc(B * H), g_gates(4 * B * H), g_c(B * H);
-    Instruction code[] = {
-        {Opcode::mul, 6, 4, 0, 0.0},  {Opcode::sigmoid_gradient, 8, 3, 0, 0.0},  {Opcode::mul, 6, 3, 0, 0.0},
-        {Opcode::tanh_gradient, 10, 4, 0, 0.0}, {Opcode::add, 11, 7, 0, 0.0},    {Opcode::mul, 12, 2, 0, 0.0},
-        {Opcode::sigmoid_gradient, 13, 0, 0, 0.0}, {Opcode::mul, 12, 5, 0, 0.0}, {Opcode::sigmoid_gradient, 15, 1, 0, 0.0},
-        {Opcode::mul, 12, 0, 0, 0.0}, {Opcode::tanh_gradient, 17, 2, 0, 0.0},    {Opcode::mul, 12, 1, 0, 0.0}};
+    Instruction code[] = {{Opcode::mul, 6, 4, 0, 0.0},
+                          {Opcode::sigmoid_gradient, 8, 3, 0, 0.0},
+                          {Opcode::mul, 6, 3, 0, 0.0},
+                          {Opcode::tanh_gradient, 10, 4, 0, 0.0},
+                          {Opcode::add, 11, 7, 0, 0.0},
+                          {Opcode::mul, 12, 2, 0, 0.0},
+                          {Opcode::sigmoid_gradient, 13, 0, 0, 0.0},
+                          {Opcode::mul, 12, 5, 0, 0.0},
+                          {Opcode::sigmoid_gradient, 15, 1, 0, 0.0},
+                          {Opcode::mul, 12, 0, 0, 0.0},
+                          {Opcode::tanh_gradient, 17, 2, 0, 0.0},
+                          {Opcode::mul, 12, 1, 0, 0.0}};
     std::uint16_t outputs[] = {14, 16, 18, 9, 19};
     const int n_code = fuse(code, 12, 8, outputs, 5);
     In in[8];
@@ -117,8 +125,8 @@ void gemv(benchmark::State& state, const FloatKernels& k, bool transposed) {
         }
         benchmark::ClobberMemory();
     }
-    state.counters["flop"] = benchmark::Counter(static_cast<double>(state.iterations() * 2 * K * N),
-                                                benchmark::Counter::kIsRate);
+    state.counters["flop"] =
+        benchmark::Counter(static_cast<double>(state.iterations() * 2 * K * N), benchmark::Counter::kIsRate);
 }
 
 void transpose(benchmark::State& state, const FloatKernels& k) {
@@ -165,9 +173,8 @@ void norm(benchmark::State& state, const FloatKernels& k) {
 void register_all(const FloatKernels& k) {
     const auto name = [&k](const char* what) { return std::string(k.name) + "/" + what; };
     const auto add = [&](const char* what, auto function, auto... arguments) {
-        return benchmark::RegisterBenchmark(name(what).c_str(), [=, &k](benchmark::State& state) {
-            function(state, k, arguments...);
-        });
+        return benchmark::RegisterBenchmark(name(what).c_str(),
+                                            [=, &k](benchmark::State& state) { function(state, k, arguments...); });
     };
     add("exp", map, &FloatKernels::exp)->Arg(4096);
     add("tanh", map, &FloatKernels::tanh)->Arg(4096);

@@ -10,8 +10,8 @@
 namespace unroll::detail {
 
 // Rewrites code and outputs in place and returns the number of instructions left. A product that is used once, as the
-// incoming gradient of a tanh_gradient or sigmoid_gradient, becomes one instruction with it: in the adjoint of an LSTM's
-// gates that is 7 instructions for 12. At most kMaxRegisters registers.
+// incoming gradient of a tanh_gradient or sigmoid_gradient, becomes one instruction with it: in the adjoint of an
+// LSTM's gates that is 7 instructions for 12. At most kMaxRegisters registers.
 inline int fuse(Instruction* code, int n_code, int n_inputs, std::uint16_t* outputs, int n_outputs) {
     std::uint16_t uses[kMaxRegisters] = {};
     const auto count_use = [&](std::uint16_t r) {

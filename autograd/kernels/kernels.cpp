@@ -84,9 +84,9 @@ bool isa_available(Isa isa) { return table_of(isa) != nullptr; }
 
 const char* isa_name(Isa isa) {
     switch (isa) {
-        case Isa::avx512: return "avx512";
-        case Isa::avx2: return "avx2";
-        case Isa::baseline: return "baseline";
+    case Isa::avx512: return "avx512";
+    case Isa::avx2: return "avx2";
+    case Isa::baseline: return "baseline";
     }
     return "?";
 }

@@ -8,7 +8,8 @@ namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
 // y[0 .. Panels * kLanes) of gemv_n, kept in registers while the rows of W pass by.
 template <int Panels>
-UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta, float* y) {
+UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta,
+                                float* y) {
     F sum[Panels];
     for (int p = 0; p < Panels; ++p) sum[p] = beta == 0.0f ? set(0.0f) : load(y + p * kLanes);
     for (std::int64_t k = 0; k < K; ++k) {
@@ -23,23 +24,17 @@ UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, 
 UNROLL_INLINE void gemv_n_eight_rows(std::int64_t N, const float* x, const float* W, std::int64_t ldw, float* y) {
     F factor[8];
     for (int r = 0; r < 8; ++r) factor[r] = set(x[r]);
-    const auto step = [&](std::int64_t n, F sum, auto load_lanes) __attribute__((always_inline)) {
-        F other = set(0.0f);
+    const auto step = [&](std::int64_t n, auto lanes) UNROLL_INLINE_LAMBDA {
+        F sum = lanes.get(y + n), other = set(0.0f);
         for (int r = 0; r < 8; r += 2) {
-            sum = fma(factor[r], load_lanes(W + r * ldw + n), sum);
-            other = fma(factor[r + 1], load_lanes(W + (r + 1) * ldw + n), other);
+            sum = fma(factor[r], lanes.get(W + r * ldw + n), sum);
+            other = fma(factor[r + 1], lanes.get(W + (r + 1) * ldw + n), other);
         }
-        return sum + other;
+        lanes.put(y + n, sum + other);
     };
     std::int64_t n = 0;
-    for (; n + kLanes <= N; n += kLanes) {
-        store(y + n, step(n, load(y + n), [](const float* p) __attribute__((always_inline)) { return load(p); }));
-    }
-    if (n < N) {
-        const int rest = static_cast<int>(N - n);
-        const auto first = [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); };
-        store_first(y + n, step(n, load_first(y + n, rest), first), rest);
-    }
+    for (; n + kLanes <= N; n += kLanes) step(n, WholeVector{});
+    if (n < N) step(n, FirstLanes{static_cast<int>(N - n)});
 }
 
 // Above this many elements W comes from beyond the second-level cache, where whole rows are read twice as fast as
@@ -113,9 +108,9 @@ static void ger(std::int64_t K, std::int64_t N, const float* x, const float* g, 
 
 // Rows are summed in groups of 64 and the groups then added up: the error grows with the number of groups and not with
 // that of rows, and the order depends on M alone.
-template <int Panels, class Load, class Store>
+template <int Panels, class Lanes>
 UNROLL_INLINE void column_sum_panel(std::int64_t M, const float* A, std::int64_t lda, float beta, float* y,
-                                    Load load_lanes, Store store_lanes) {
+                                    Lanes lanes) {
     F total[Panels];
     for (int p = 0; p < Panels; ++p) total[p] = set(0.0f);
     for (std::int64_t m = 0; m < M;) {
@@ -123,29 +118,22 @@ UNROLL_INLINE void column_sum_panel(std::int64_t M, const float* A, std::int64_t
         F group[Panels];
         for (int p = 0; p < Panels; ++p) group[p] = set(0.0f);
         for (; m < end; ++m) {
-            for (int p = 0; p < Panels; ++p) group[p] = group[p] + load_lanes(A + p * kLanes);
+            for (int p = 0; p < Panels; ++p) group[p] = group[p] + lanes.get(A + p * kLanes);
             A += lda;
         }
         for (int p = 0; p < Panels; ++p) total[p] = total[p] + group[p];
     }
     for (int p = 0; p < Panels; ++p) {
-        store_lanes(y + p * kLanes, beta == 0.0f ? total[p] : load_lanes(y + p * kLanes) + total[p]);
+        float* to = y + p * kLanes;
+        lanes.put(to, beta == 0.0f ? total[p] : lanes.get(to) + total[p]);
     }
 }
 
 static void column_sum(std::int64_t M, std::int64_t N, const float* A, std::int64_t lda, float beta, float* y) {
-    const auto whole = [](const float* p) __attribute__((always_inline)) { return load(p); };
-    const auto put = [](float* p, F x) __attribute__((always_inline)) { store(p, x); };
     std::int64_t n = 0;
-    for (; n + 8 * kLanes <= N; n += 8 * kLanes) column_sum_panel<8>(M, A + n, lda, beta, y + n, whole, put);
-    for (; n + kLanes <= N; n += kLanes) column_sum_panel<1>(M, A + n, lda, beta, y + n, whole, put);
-    if (n < N) {
-        const int rest = static_cast<int>(N - n);
-        column_sum_panel<1>(
-            M, A + n, lda, beta, y + n,
-            [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); },
-            [rest](float* p, F x) __attribute__((always_inline)) { store_first(p, x, rest); });
-    }
+    for (; n + 8 * kLanes <= N; n += 8 * kLanes) column_sum_panel<8>(M, A + n, lda, beta, y + n, WholeVector{});
+    for (; n + kLanes <= N; n += kLanes) column_sum_panel<1>(M, A + n, lda, beta, y + n, WholeVector{});
+    if (n < N) column_sum_panel<1>(M, A + n, lda, beta, y + n, FirstLanes{static_cast<int>(N - n)});
 }
 
 // 4 x 4 elements; four floats are a vector on every processor this is for.
@@ -157,14 +145,14 @@ UNROLL_INLINE void transpose_4x4(const float* A, std::int64_t lda, float* B, std
     const F4 high01 = __builtin_shufflevector(a[0], a[1], 2, 6, 3, 7);
     const F4 low23 = __builtin_shufflevector(a[2], a[3], 0, 4, 1, 5);
     const F4 high23 = __builtin_shufflevector(a[2], a[3], 2, 6, 3, 7);
-    const F4 b[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-                     __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
-                     __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+    const F4 b[4] = {
+        __builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+        __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
     for (int i = 0; i < 4; ++i) __builtin_memcpy(B + i * ldb, &b[i], sizeof(F4));
 }
 
-// A 16 x 16 block by way of a buffer: whole cache lines are read and whole ones written. Lines of neighbouring rows share
-// a cache set when the leading dimension is a power of two, and would not stay until their next use.
+// A 16 x 16 block by way of a buffer: whole cache lines are read and whole ones written. Lines of neighbouring rows
+// share a cache set when the leading dimension is a power of two, and would not stay until their next use.
 UNROLL_INLINE void transpose_16x16(const float* A, std::int64_t lda, float* B, std::int64_t ldb) {
     alignas(64) float block[16 * 16];
     for (int k = 0; k < 16; k += 4) {

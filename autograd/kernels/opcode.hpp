@@ -98,13 +98,13 @@ inline constexpr int kMaxRegisters = 1024;
 
 // Name as written above, for dumps and messages.
 constexpr const char* opcode_name(Opcode op) {
+    // clang-format off
     constexpr const char* kNames[] = {
-        "constant",  "add",         "sub",        "mul",         "div",         "neg",           "maximum",
-        "minimum",   "fma",         "square",     "reciprocal",  "sqrt",        "rsqrt",         "abs",
-        "sign",      "exp",         "expm1",      "log",         "log1p",       "sin",           "cos",
-        "tanh",      "sigmoid",     "relu",       "softplus",    "erf",         "pow",           "less",
-        "less_equal", "equal",      "not_equal",  "logical_and", "logical_or",  "logical_not",   "select",
+        "constant", "add", "sub", "mul", "div", "neg", "maximum", "minimum", "fma", "square", "reciprocal", "sqrt",
+        "rsqrt", "abs", "sign", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "relu", "softplus",
+        "erf", "pow", "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not", "select",
         "tanh_gradient", "sigmoid_gradient", "?", "mul_tanh_gradient", "mul_sigmoid_gradient"};
+    // clang-format on
     static_assert(sizeof(kNames) / sizeof(kNames[0]) == static_cast<std::size_t>(Opcode::end));
     return op < Opcode::end ? kNames[static_cast<int>(op)] : "?";
 }

@@ -21,7 +21,31 @@ inline constexpr std::uint16_t kNoSlot = 0xffff;
 static_assert(kScratch >= 8 * kMaxRegisters);
 
 static void tile_copy(const Operand& d, const Operand& a, int rows, int cols) {
-    map_tile<1>(d, a, a, a, rows, cols, [](F x) __attribute__((always_inline)) { return x; });
+    map_tile<1>(d, a, a, a, rows, cols, [](F x) UNROLL_INLINE_LAMBDA { return x; });
+}
+
+// Whether a later instruction than the given one reads an input.
+static bool used_after(const Instruction* code, int n_code, int input, int instruction) {
+    for (int i = instruction + 1; i < n_code; ++i) {
+        const int n = operand_count(code[i].op);
+        if (n > 0 && code[i].a == input) return true;
+        if (n > 1 && code[i].b == input) return true;
+        if (n > 2 && code[i].c == input) return true;
+    }
+    return false;
+}
+
+// Whether the whole is one long row in memory, scalars aside.
+static bool is_one_row(int n_inputs, int n_outputs, std::int64_t cols, const In* in, const Out* out) {
+    for (int j = 0; j < n_inputs; ++j) {
+        const bool scalar = in[j].row_stride == 0 && (in[j].col_stride == 0 || cols == 1);
+        const bool contiguous = in[j].row_stride == cols && (in[j].col_stride == 1 || cols == 1);
+        if (!scalar && !contiguous) return false;
+    }
+    for (int k = 0; k < n_outputs; ++k) {
+        if (out[k].row_stride != cols) return false;
+    }
+    return true;
 }
 
 struct PointwiseRun {
@@ -34,7 +58,7 @@ struct PointwiseRun {
     const In* in;
     const Out* out;
 
-    bool column = false;  // a column that is taken as a row: row strides count as column strides
+    bool column = false;  // a column is taken as a row: row strides count as column strides
     bool packed = false;  // rows too short for vectors: tiles are gathered, computed as one row, and scattered
     int slots = 0;
     int tile_rows = 1, tile_cols = 0, slot_stride = 0, slot_size = 0;
@@ -48,37 +72,15 @@ struct PointwiseRun {
 
     std::int64_t col_stride(const In& x) const { return column ? x.row_stride : x.col_stride; }
 
-    void flatten() {
-        if (rows == 1) return;
-        for (int j = 0; j < n_inputs; ++j) {
-            const bool scalar = in[j].row_stride == 0 && (in[j].col_stride == 0 || cols == 1);
-            const bool contiguous = in[j].row_stride == cols && (in[j].col_stride == 1 || cols == 1);
-            if (!scalar && !contiguous) return;
-        }
-        for (int k = 0; k < n_outputs; ++k) {
-            if (out[k].row_stride != cols) return;
-        }
-        column = cols == 1;
-        cols *= rows;
-        rows = 1;
-    }
-
-    bool used_after(int input, int instruction) const {
-        for (int i = instruction + 1; i < n_code; ++i) {
-            const int n = operand_count(code[i].op);
-            if (n > 0 && code[i].a == input) return true;
-            if (n > 1 && code[i].b == input) return true;
-            if (n > 2 && code[i].c == input) return true;
-        }
-        return false;
-    }
-
     // Whether the result may go to its output at once, which must not destroy an input that is still needed.
     bool may_write_directly(int k) const {
         const int r = outputs[k];
         if (packed || out[k].accumulate || r < n_inputs || code[r - n_inputs].op == Opcode::constant) return false;
         for (int j = 0; j < n_inputs; ++j) {
-            if (in[j].data == out[k].data && source[j] == Source::in_place && used_after(j, r - n_inputs)) return false;
+            if (in[j].data == out[k].data && source[j] == Source::in_place &&
+                used_after(code, n_code, j, r - n_inputs)) {
+                return false;
+            };
         }
         return true;
     }
@@ -88,7 +90,7 @@ struct PointwiseRun {
         for (int j = 0; j < n_inputs; ++j) {
             const bool one_row = rows == 1 || in[j].row_stride == 0;
             const bool one_column = cols == 1 || col_stride(in[j]) == 0;
-            source[j] = one_row && one_column ? Source::scalar
+            source[j] = one_row && one_column  ? Source::scalar
                         : packed || one_column ? Source::staged
                                                : Source::in_place;
         }
@@ -257,8 +259,8 @@ struct PointwiseRun {
         }
     }
 
-    void run() {
-        flatten();
+    // Not inlined, and neither is run_one_tile: a caller's stack holds one scratch area, not the sum of all.
+    __attribute__((noinline)) void run() {
         classify();
         plan_slots();
         choose_tile();
@@ -274,9 +276,86 @@ struct PointwiseRun {
     }
 };
 
-static void run_pointwise(const Instruction* code, int n_code, int n_inputs, const std::uint16_t* outputs, int n_outputs,
-                          std::int64_t rows, std::int64_t cols, const In* in, const Out* out) {
+// One row that is a single tile, with a slot for every register: what is left of the above when there is nothing to
+// plan. Small operands are many in recurrent networks at batch size 1. Returns false where it does not apply.
+__attribute__((noinline)) static bool run_one_tile(const Instruction* code, int n_code, int n_inputs,
+                                                   const std::uint16_t* outputs, int n_outputs, int cols, bool column,
+                                                   const In* in, const Out* out) {
+    const int slot_size = (cols + 15) & -16;
+    if ((n_inputs + n_code) * slot_size > kScratch) return false;
+    Operand reg[kMaxRegisters];
+    alignas(64) float scratch[kScratch];
+    float* free_slot = scratch;
+    const auto filled = [&](float value) {
+        float* slot = free_slot;
+        free_slot += slot_size;
+        PointwiseRun::fill(slot, value, cols);
+        return slot;
+    };
+    // A set of hashed addresses: whether an output may be an input.
+    const auto bit_of = [](const float* p) {
+        return std::uint64_t(1) << (reinterpret_cast<std::uintptr_t>(p) * 0x9e3779b97f4a7c15u >> 58);
+    };
+    std::uint64_t input_bits = 0;
+    for (int j = 0; j < n_inputs; ++j) {
+        input_bits |= bit_of(in[j].data);
+        const bool scalar = (column ? in[j].row_stride : in[j].col_stride) == 0;
+        reg[j] = {scalar ? filled(*in[j].data) : const_cast<float*>(in[j].data), 0};
+    }
+    for (int i = 0; i < n_code; ++i) reg[n_inputs + i] = {nullptr, 0};
+    for (int k = 0; k < n_outputs; ++k) {
+        const int r = outputs[k];
+        bool direct = r >= n_inputs && !out[k].accumulate && reg[r].data == nullptr;
+        if ((input_bits & bit_of(out[k].data)) != 0) {
+            for (int j = 0; j < n_inputs; ++j) {
+                if (in[j].data != out[k].data) continue;
+                // An input that is an output too, and whose place another one takes, needs the staging above.
+                for (int other = 0; other < n_outputs; ++other) {
+                    if (outputs[other] == j && other != k) return false;
+                }
+                direct = direct && !used_after(code, n_code, j, r - n_inputs);
+            }
+        }
+        if (direct) reg[r].data = out[k].data;
+    }
+    for (int i = 0; i < n_code; ++i) {
+        const Instruction& s = code[i];
+        Operand& d = reg[n_inputs + i];
+        if (s.op == Opcode::constant) {
+            d.data = filled(static_cast<float>(s.value));
+            continue;
+        }
+        if (d.data == nullptr) {
+            d.data = free_slot;
+            free_slot += slot_size;
+        }
+        kTileKernels[static_cast<int>(s.op)](d, reg[s.a], reg[s.b], reg[s.c], 1, cols);
+    }
+    for (int k = 0; k < n_outputs; ++k) {
+        const Operand to = {out[k].data, 0};
+        const Operand& from = reg[outputs[k]];
+        if (out[k].accumulate) {
+            tile_add(to, to, from, to, 1, cols);
+        } else if (to.data != from.data) {
+            tile_copy(to, from, 1, cols);
+        }
+    }
+    return true;
+}
+
+static void run_pointwise(const Instruction* code, int n_code, int n_inputs, const std::uint16_t* outputs,
+                          int n_outputs, std::int64_t rows, std::int64_t cols, const In* in, const Out* out) {
     if (rows <= 0 || cols <= 0) return;
+    bool column = false;
+    if (rows > 1 && is_one_row(n_inputs, n_outputs, cols, in, out)) {
+        column = cols == 1;
+        cols *= rows;
+        rows = 1;
+    }
+    if (rows == 1 && cols <= kTile &&
+        run_one_tile(code, n_code, n_inputs, outputs, n_outputs, static_cast<int>(cols), column, in, out)) {
+        return;
+    }
     PointwiseRun run;
     run.code = code;
     run.n_code = n_code;
@@ -287,6 +366,7 @@ static void run_pointwise(const Instruction* code, int n_code, int n_inputs, con
     run.cols = cols;
     run.in = in;
     run.out = out;
+    run.column = column;
     run.run();
 }
 

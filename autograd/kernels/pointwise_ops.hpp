@@ -20,33 +20,23 @@ using TileKernel = void (*)(const Operand& d, const Operand& a, const Operand& b
 template <int Operands, class Function>
 UNROLL_INLINE void map_tile(const Operand& d, const Operand& a, const Operand& b, const Operand& c, int rows, int cols,
                             Function f) {
-    const auto at = [&](float* to, const float* x, const float* y, const float* z, auto load_lanes, auto store_lanes)
-                        __attribute__((always_inline)) {
-        if constexpr (Operands == 1) {
-            store_lanes(to, f(load_lanes(x)));
-        } else if constexpr (Operands == 2) {
-            store_lanes(to, f(load_lanes(x), load_lanes(y)));
-        } else {
-            store_lanes(to, f(load_lanes(x), load_lanes(y), load_lanes(z)));
-        }
-    };
     float* to = d.data;
     const float* x = a.data;
     const float* y = Operands > 1 ? b.data : nullptr;
     const float* z = Operands > 2 ? c.data : nullptr;
-    const int whole = cols & ~(kLanes - 1);
-    const int rest = cols - whole;
+    const auto at = [&](int i, auto lanes) UNROLL_INLINE_LAMBDA {
+        if constexpr (Operands == 1) {
+            lanes.put(to + i, f(lanes.get(x + i)));
+        } else if constexpr (Operands == 2) {
+            lanes.put(to + i, f(lanes.get(x + i), lanes.get(y + i)));
+        } else {
+            lanes.put(to + i, f(lanes.get(x + i), lanes.get(y + i), lanes.get(z + i)));
+        }
+    };
+    const int whole = cols & -kLanes;
     while (true) {
-        int i = 0;
-        for (; i < whole; i += kLanes) {
-            at(to + i, x + i, y + i, z + i, [](const float* p) __attribute__((always_inline)) { return load(p); },
-               [](float* p, F v) __attribute__((always_inline)) { store(p, v); });
-        }
-        if (rest != 0) {
-            at(to + i, x + i, y + i, z + i,
-               [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); },
-               [rest](float* p, F v) __attribute__((always_inline)) { store_first(p, v, rest); });
-        }
+        for (int i = 0; i < whole; i += kLanes) at(i, WholeVector{});
+        if (whole < cols) at(whole, FirstLanes{cols - whole});
         if (--rows == 0) break;
         to += d.stride;
         x += a.stride;
@@ -55,26 +45,27 @@ UNROLL_INLINE void map_tile(const Operand& d, const Operand& a, const Operand& b
     }
 }
 
-#define UNROLL_TILE_KERNEL(name, operands, ...)                                                                   \
-    static void tile_##name(const Operand& d, const Operand& a, const Operand& b, const Operand& c, int rows, int cols) { \
-        map_tile<operands>(d, a, b, c, rows, cols, __VA_ARGS__);                                                  \
+#define UNROLL_TILE_KERNEL(name, operands, ...)                                                               \
+    static void tile_##name(const Operand& d, const Operand& a, const Operand& b, const Operand& c, int rows, \
+                            int cols) {                                                                       \
+        map_tile<operands>(d, a, b, c, rows, cols, __VA_ARGS__);                                              \
     }
 #define UNROLL_UNARY(name, expression) \
-    UNROLL_TILE_KERNEL(name, 1, [](F a) __attribute__((always_inline)) -> F { return expression; })
+    UNROLL_TILE_KERNEL(name, 1, [](F a) UNROLL_INLINE_LAMBDA -> F { return expression; })
 #define UNROLL_BINARY(name, expression) \
-    UNROLL_TILE_KERNEL(name, 2, [](F a, F b) __attribute__((always_inline)) -> F { return expression; })
+    UNROLL_TILE_KERNEL(name, 2, [](F a, F b) UNROLL_INLINE_LAMBDA -> F { return expression; })
 #define UNROLL_TERNARY(name, expression) \
-    UNROLL_TILE_KERNEL(name, 3, [](F a, F b, F c) __attribute__((always_inline)) -> F { return expression; })
+    UNROLL_TILE_KERNEL(name, 3, [](F a, F b, F c) UNROLL_INLINE_LAMBDA -> F { return expression; })
 
 UNROLL_BINARY(add, a + b)
 UNROLL_BINARY(sub, a - b)
-UNROLL_BINARY(mul, a * b)
+UNROLL_BINARY(mul, (a * b))
 UNROLL_BINARY(div, a / b)
 UNROLL_UNARY(neg, -a)
 UNROLL_BINARY(maximum, maximum(a, b))
 UNROLL_BINARY(minimum, minimum(a, b))
-UNROLL_TERNARY(fma, a * b + c)
-UNROLL_UNARY(square, a * a)
+UNROLL_TERNARY(fma, (a * b + c))
+UNROLL_UNARY(square, (a * a))
 UNROLL_UNARY(reciprocal, set(1.0f) / a)
 UNROLL_UNARY(sqrt, sqrt(a))
 UNROLL_UNARY(rsqrt, set(1.0f) / sqrt(a))
@@ -100,10 +91,10 @@ UNROLL_BINARY(logical_and, truth(both(not_equal(a, set(0.0f)), not_equal(b, set(
 UNROLL_BINARY(logical_or, truth(either(not_equal(a, set(0.0f)), not_equal(b, set(0.0f)))))
 UNROLL_UNARY(logical_not, truth(equal(a, set(0.0f))))
 UNROLL_TERNARY(select, select(not_equal(a, set(0.0f)), b, c))
-UNROLL_BINARY(tanh_gradient, a * (set(1.0f) - b * b))
-UNROLL_BINARY(sigmoid_gradient, a * (b * (set(1.0f) - b)))
-UNROLL_TERNARY(mul_tanh_gradient, a * b * (set(1.0f) - c * c))
-UNROLL_TERNARY(mul_sigmoid_gradient, a * b * (c * (set(1.0f) - c)))
+UNROLL_BINARY(tanh_gradient, (a * (set(1.0f) - b * b)))
+UNROLL_BINARY(sigmoid_gradient, (a * (b * (set(1.0f) - b))))
+UNROLL_TERNARY(mul_tanh_gradient, (a * b * (set(1.0f) - c * c)))
+UNROLL_TERNARY(mul_sigmoid_gradient, (a * b * (c * (set(1.0f) - c))))
 
 #undef UNROLL_TERNARY
 #undef UNROLL_BINARY
@@ -111,6 +102,7 @@ UNROLL_TERNARY(mul_sigmoid_gradient, a * b * (c * (set(1.0f) - c)))
 #undef UNROLL_TILE_KERNEL
 
 // In the order of Opcode. Constants have no kernel: the executor writes them once per run.
+// clang-format off
 static constexpr TileKernel kTileKernels[] = {
     nullptr,       tile_add,     tile_sub,        tile_mul,           tile_div,        tile_neg,
     tile_maximum,  tile_minimum, tile_fma,        tile_square,        tile_reciprocal, tile_sqrt,
@@ -119,6 +111,7 @@ static constexpr TileKernel kTileKernels[] = {
     tile_softplus, tile_erf,     tile_pow,        tile_less,          tile_less_equal, tile_equal,
     tile_not_equal, tile_logical_and, tile_logical_or, tile_logical_not, tile_select,  tile_tanh_gradient,
     tile_sigmoid_gradient, nullptr, tile_mul_tanh_gradient, tile_mul_sigmoid_gradient};
+// clang-format on
 static_assert(sizeof(kTileKernels) / sizeof(kTileKernels[0]) == static_cast<std::size_t>(Opcode::end));
 
 }  // namespace unroll::detail::UNROLL_ISA_NAMESPACE

@@ -9,43 +9,37 @@ namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
 inline constexpr std::int64_t kSumBlock = 1024;
 
-// The sum over one block of at most kSumBlock elements of f(i, load_lanes), a vector for each i in steps of kLanes.
+// The sum of f(i, lanes) over one block of at most kSumBlock elements, a vector for each i in steps of kLanes.
 template <class Function>
 UNROLL_INLINE float sum_block(std::int64_t n, Function f) {
-    const auto whole = [](const float* p) __attribute__((always_inline)) { return load(p); };
     F sum[4] = {set(0.0f), set(0.0f), set(0.0f), set(0.0f)};
     std::int64_t i = 0;
     for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-        for (int u = 0; u < 4; ++u) sum[u] = sum[u] + f(i + u * kLanes, whole);
+        for (int u = 0; u < 4; ++u) sum[u] = sum[u] + f(i + u * kLanes, WholeVector{});
     }
-    for (; i + kLanes <= n; i += kLanes) sum[0] = sum[0] + f(i, whole);
-    if (i < n) {
-        const int rest = static_cast<int>(n - i);
-        sum[1] = sum[1] + f(i, [rest](const float* p) __attribute__((always_inline)) { return load_first(p, rest); });
-    }
+    for (; i + kLanes <= n; i += kLanes) sum[0] = sum[0] + f(i, WholeVector{});
+    if (i < n) sum[1] = sum[1] + f(i, FirstLanes{static_cast<int>(n - i)});
     return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 template <class Function>
-UNROLL_INLINE double sum_over(std::int64_t n, Function f) {
+UNROLL_INLINE float sum_over(std::int64_t n, Function f) {
     double total = 0.0;
     for (std::int64_t begin = 0; begin < n; begin += kSumBlock) {
-        total += static_cast<double>(sum_block(
-            n - begin < kSumBlock ? n - begin : kSumBlock,
-            [&](std::int64_t i, auto load_lanes) __attribute__((always_inline)) { return f(begin + i, load_lanes); }));
+        const std::int64_t size = n - begin < kSumBlock ? n - begin : kSumBlock;
+        total += static_cast<double>(
+            sum_block(size, [&](std::int64_t i, auto lanes) UNROLL_INLINE_LAMBDA { return f(begin + i, lanes); }));
     }
-    return total;
+    return static_cast<float>(total);
 }
 
 static float sum(const float* x, std::int64_t n) {
-    return static_cast<float>(sum_over(
-        n, [x](std::int64_t i, auto load_lanes) __attribute__((always_inline)) { return load_lanes(x + i); }));
+    return sum_over(n, [x](std::int64_t i, auto lanes) UNROLL_INLINE_LAMBDA { return lanes.get(x + i); });
 }
 
 static float dot(const float* x, const float* y, std::int64_t n) {
-    return static_cast<float>(sum_over(n, [x, y](std::int64_t i, auto load_lanes) __attribute__((always_inline)) {
-        return load_lanes(x + i) * load_lanes(y + i);
-    }));
+    return sum_over(n, [x, y](std::int64_t i, auto lanes)
+                           UNROLL_INLINE_LAMBDA { return lanes.get(x + i) * lanes.get(y + i); });
 }
 
 // Squares are formed in double: neither large nor tiny gradients leave the range.

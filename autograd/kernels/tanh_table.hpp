@@ -1,12 +1,13 @@
 // Coefficients of tanh on 32 intervals: [0, 5/64), then quarters of the octaves up to 16. On each,
 //     tanh(centre + u) = value + u (c1 + u (c2 + u (c3 + u (c4 + u c5)))).
-// Centres are chosen so that the value is a float to within 2^-36, so its rounding costs nothing; the other coefficients
-// are minimax fits of relative error. An interval is found by the five lowest bits of exponent and leading two bits of
+// Centres are chosen so that the value is a float to within 2^-36: its rounding costs nothing. The other coefficients are
+// minimax fits of relative error. An interval is found by the five lowest bits of exponent and leading two bits of
 // mantissa together, which is why the tables start at 2. This file is for AVX-512, whose registers hold such tables.
 #pragma once
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
+// clang-format off
 alignas(64) static constexpr float kTanhCentre[32] = {
     0x1.1ff226p+1f, 0x1.5fe7f2p+1f, 0x1.a01c78p+1f, 0x1.e01726p+1f, 0x1.2559b4p+2f, 0x1.646d5cp+2f, 0x1.98cb2ap+2f,
     0x1.e434d6p+2f, 0x1.15425ap+3f, 0.0f, 0.0f, 0.0f, 0.0f, 0x1.5fe34p-4f, 0x1.9ffde6p-4f, 0x1.dfe2e6p-4f,
@@ -48,5 +49,6 @@ alignas(64) static constexpr float kTanh5[32] = {
     0x1.53107p-20f, 0x1.6ee694p-23f, 0x1.534878p-27f, 0.0f, 0.0f, 0.0f, 0x1.0e5e56p-3f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f,
     0.0f, 0.0f, 0x1.4eaa48p-5f, 0.0f, 0.0f, 0.0f, -0x1.3fdb4ap-5f, -0x1.0e2252p-4f, -0x1.e94dc2p-5f, -0x1.a76352p-5f,
     -0x1.06dfe6p-5f, -0x1.38591ep-7f, 0x1.64ebp-10f, 0x1.2c9f92p-8f};
+// clang-format on
 
 }  // namespace unroll::detail::UNROLL_ISA_NAMESPACE

@@ -18,6 +18,7 @@
 #endif
 
 #define UNROLL_INLINE static inline __attribute__((always_inline))
+#define UNROLL_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
@@ -164,6 +165,17 @@ UNROLL_INLINE F keep_first(F x, int n, F rest) {
     return select(I{0, 1, 2, 3} < set_int(n), x, rest);
 #endif
 }
+// How a loop over an array touches memory: whole vectors, and at its end the first n lanes of one.
+struct WholeVector {
+    __attribute__((always_inline)) F get(const float* p) const { return load(p); }
+    __attribute__((always_inline)) void put(float* p, F x) const { store(p, x); }
+};
+struct FirstLanes {
+    int n;
+    __attribute__((always_inline)) F get(const float* p) const { return load_first(p, n); }
+    __attribute__((always_inline)) void put(float* p, F x) const { store_first(p, x, n); }
+};
+
 UNROLL_INLINE F absolute(F x) { return float_of(bits_of(x) & set_int(0x7fffffff)); }
 UNROLL_INLINE I sign_bit(F x) { return bits_of(x) & set_int(INT32_MIN); }
 // x with the sign bit flipped where `sign` has it set

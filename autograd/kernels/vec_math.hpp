@@ -112,8 +112,8 @@ UNROLL_INLINE F log_reduced(F f, F k) {
 
 UNROLL_INLINE I binary_exponent(F x) { return shift_right(minus(bits_of(x), set_int(0x3f3504f3)), 23); }
 
-// Natural logarithm. At most 2 ULP over all floats, subnormal arguments included; log(0) = -inf, log(inf) = inf, NaN for
-// negative numbers and NaN.
+// Natural logarithm. At most 2 ULP over all floats, subnormal arguments included; log(0) = -inf, log(inf) = inf, NaN
+// for negative numbers and NaN.
 UNROLL_INLINE F log(F x) {
     const M subnormal = less(x, set(0x1p-126f));
     const F normal = select(subnormal, x * set(0x1p23f), x);
@@ -125,7 +125,8 @@ UNROLL_INLINE F log(F x) {
     return select(less_equal(set(0.0f), x), y, set(kNan));
 }
 
-// log(1 + x). At most 2 ULP over all floats; log1p(-0) = -0, log1p(-1) = -inf, log1p(inf) = inf, NaN below -1 and for NaN.
+// log(1 + x). At most 2 ULP over all floats; log1p(-0) = -0, log1p(-1) = -inf, log1p(inf) = inf, NaN below -1 and for
+// NaN.
 UNROLL_INLINE F log1p(F x) {
     const F one = set(1.0f);
     const F u = one + x;

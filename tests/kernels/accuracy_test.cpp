@@ -81,11 +81,11 @@ TEST_P(Accuracy, StaysWithinItsBoundOverAllFloats) {
 TEST_P(Accuracy, KeepsSpecialValues) {
     const Function& f = GetParam();
     constexpr float kLargest = std::numeric_limits<float>::max(), kTiny = std::numeric_limits<float>::denorm_min();
-    const float values[] = {0.0f,      -0.0f,     kTiny,     -kTiny,    0x1p-126f, -0x1p-126f,          1.0f,
-                            -1.0f,     kLargest,  -kLargest, HUGE_VALF, -HUGE_VALF, std::nanf(""),      -std::nanf(""),
-                            88.37627f, 88.72283f, 88.72284f, -87.3366f, -87.34f,   -103.97f,            -103.98f,
-                            -104.5f,   9.0109f,   9.011f,    4.0f,      -4.0f,     0.875f,              -0.875f,
-                            17.3287f,  -17.3287f, 15.0f,     0.0625f,   1e-20f,    0x1.fffffep+1f,      -1e-20f};
+    const float values[] = {0.0f,      -0.0f,     kTiny,     -kTiny,    0x1p-126f,  -0x1p-126f,     1.0f,
+                            -1.0f,     kLargest,  -kLargest, HUGE_VALF, -HUGE_VALF, std::nanf(""),  -std::nanf(""),
+                            88.37627f, 88.72283f, 88.72284f, -87.3366f, -87.34f,    -103.97f,       -103.98f,
+                            -104.5f,   9.0109f,   9.011f,    4.0f,      -4.0f,      0.875f,         -0.875f,
+                            17.3287f,  -17.3287f, 15.0f,     0.0625f,   1e-20f,     0x1.fffffep+1f, -1e-20f};
     for_each_isa([&](const FloatKernels& k) {
         for (const float x : values) {
             float y = 0;

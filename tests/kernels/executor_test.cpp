@@ -42,8 +42,8 @@ struct Case {
     }
     void run(const FloatKernels& k) {
         point_at_memory();
-        k.run(code.data(), static_cast<int>(code.size()), inputs, outputs.data(), static_cast<int>(outputs.size()), rows,
-              cols, in.data(), out.data());
+        k.run(code.data(), static_cast<int>(code.size()), inputs, outputs.data(), static_cast<int>(outputs.size()),
+              rows, cols, in.data(), out.data());
     }
     void run_generic() {
         point_at_memory();
@@ -79,13 +79,34 @@ struct Case {
 };
 
 /// The operations that round exactly, so that every instruction set must give the same bits.
-constexpr Opcode kExact[] = {
-    Opcode::constant,   Opcode::add,           Opcode::sub,           Opcode::mul,         Opcode::div,
-    Opcode::neg,        Opcode::maximum,       Opcode::minimum,       Opcode::fma,         Opcode::square,
-    Opcode::reciprocal, Opcode::sqrt,          Opcode::rsqrt,         Opcode::abs,         Opcode::sign,
-    Opcode::relu,       Opcode::less,          Opcode::less_equal,    Opcode::equal,       Opcode::not_equal,
-    Opcode::logical_and, Opcode::logical_or,   Opcode::logical_not,   Opcode::select,      Opcode::tanh_gradient,
-    Opcode::sigmoid_gradient, Opcode::mul_tanh_gradient, Opcode::mul_sigmoid_gradient};
+constexpr Opcode kExact[] = {Opcode::constant,
+                             Opcode::add,
+                             Opcode::sub,
+                             Opcode::mul,
+                             Opcode::div,
+                             Opcode::neg,
+                             Opcode::maximum,
+                             Opcode::minimum,
+                             Opcode::fma,
+                             Opcode::square,
+                             Opcode::reciprocal,
+                             Opcode::sqrt,
+                             Opcode::rsqrt,
+                             Opcode::abs,
+                             Opcode::sign,
+                             Opcode::relu,
+                             Opcode::less,
+                             Opcode::less_equal,
+                             Opcode::equal,
+                             Opcode::not_equal,
+                             Opcode::logical_and,
+                             Opcode::logical_or,
+                             Opcode::logical_not,
+                             Opcode::select,
+                             Opcode::tanh_gradient,
+                             Opcode::sigmoid_gradient,
+                             Opcode::mul_tanh_gradient,
+                             Opcode::mul_sigmoid_gradient};
 
 class Random {
 public:
@@ -109,21 +130,21 @@ void make_operands(Case& c, Random& random, bool contiguous) {
         const std::int64_t offset = random.pick({0, 0, 1, 7});
         const std::int64_t pad = contiguous ? 0 : random.pick({0, 1, 5, 16, 100});
         switch (kind) {
-            case 1:  // row vector
-                c.in_memory.emplace_back(1, c.cols, c.cols, offset);
-                c.in.push_back({nullptr, 0, 1});
-                break;
-            case 2:  // column
-                c.in_memory.emplace_back(c.rows, 1, 1 + pad, offset);
-                c.in.push_back({nullptr, 1 + pad, 0});
-                break;
-            case 3:  // scalar
-                c.in_memory.emplace_back(1, 1, 1, offset);
-                c.in.push_back({nullptr, 0, 0});
-                break;
-            default:
-                c.in_memory.emplace_back(c.rows, c.cols, c.cols + pad, offset);
-                c.in.push_back({nullptr, c.cols + pad, 1});
+        case 1:  // row vector
+            c.in_memory.emplace_back(1, c.cols, c.cols, offset);
+            c.in.push_back({nullptr, 0, 1});
+            break;
+        case 2:  // column
+            c.in_memory.emplace_back(c.rows, 1, 1 + pad, offset);
+            c.in.push_back({nullptr, 1 + pad, 0});
+            break;
+        case 3:  // scalar
+            c.in_memory.emplace_back(1, 1, 1, offset);
+            c.in.push_back({nullptr, 0, 0});
+            break;
+        default:
+            c.in_memory.emplace_back(c.rows, c.cols, c.cols + pad, offset);
+            c.in.push_back({nullptr, c.cols + pad, 1});
         }
         c.in_memory.back().fill(random.engine());
     }
@@ -340,7 +361,8 @@ TEST(Executor, RunsOnASmallStack) {
 TEST(GenericExecutor, CarriesDerivatives) {
     using Number = Dual<double>;
     // y = tanh(x) * x + 2
-    const Instruction code[] = {{Opcode::tanh, 0, 0, 0, 0.0}, {Opcode::constant, 0, 0, 0, 2.0}, {Opcode::fma, 1, 0, 2, 0.0}};
+    const Instruction code[] = {
+        {Opcode::tanh, 0, 0, 0, 0.0}, {Opcode::constant, 0, 0, 0, 2.0}, {Opcode::fma, 1, 0, 2, 0.0}};
     const std::uint16_t outputs[] = {3};
     std::vector<Number> x, y(3);
     for (const double v : {-0.7, 0.0, 1.3}) x.emplace_back(v, 1.0);

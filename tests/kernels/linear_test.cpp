@@ -171,7 +171,8 @@ TEST(Transpose, MovesEveryElement) {
 TEST(LinearKernels, DoNotDependOnAlignment) {
     std::mt19937 random(4);
     const std::int64_t K = 67, N = 83;
-    const std::vector<float> W = normal_floats(random, K * N), x = normal_floats(random, K), g = normal_floats(random, N);
+    const std::vector<float> W = normal_floats(random, K * N), x = normal_floats(random, K),
+                             g = normal_floats(random, N);
     for_each_isa([&](const FloatKernels& k) {
         std::vector<float> expected_n, expected_t;
         for (const std::int64_t offset : {0, 1, 2, 3, 9}) {

@@ -44,8 +44,13 @@ std::vector<Optimizer> optimizers() {
         const double decay = (bits & 4) != 0 ? 0.01 : 0.0;
         const std::string name = std::to_string(bits);
         const auto sgd_step = [=](GradientScaling gradient) {
-            return SgdStep{.lr = 0.1, .momentum = x || y ? 0.9 : 0.0, .dampening = y ? 0.0 : 0.25, .weight_decay = decay,
-                           .nesterov = y, .first = x && y, .gradient = gradient};
+            return SgdStep{.lr = 0.1,
+                           .momentum = x || y ? 0.9 : 0.0,
+                           .dampening = y ? 0.0 : 0.25,
+                           .weight_decay = decay,
+                           .nesterov = y,
+                           .first = x && y,
+                           .gradient = gradient};
         };
         all.push_back({"sgd" + name,
                        [=](const FloatKernels& k, State& s, GradientScaling gradient) {
@@ -55,8 +60,8 @@ std::vector<Optimizer> optimizers() {
                            generic::sgd(sgd_step(gradient), kN, s.p.data(), s.g.data(), s.a.data());
                        }});
         const auto rmsprop_step = [=](GradientScaling gradient) {
-            return RmspropStep{.lr = 0.01, .weight_decay = decay, .momentum = y ? 0.8 : 0.0, .centered = x,
-                               .gradient = gradient};
+            return RmspropStep{
+                .lr = 0.01, .weight_decay = decay, .momentum = y ? 0.8 : 0.0, .centered = x, .gradient = gradient};
         };
         all.push_back({"rmsprop" + name,
                        [=](const FloatKernels& k, State& s, GradientScaling gradient) {
@@ -68,8 +73,13 @@ std::vector<Optimizer> optimizers() {
                                             s.c.data());
                        }});
         const auto adam_step = [=](GradientScaling gradient) {
-            return AdamStep{.lr = 0.01, .weight_decay = decay, .bias_correction1 = 0.19, .bias_correction2 = 0.002,
-                            .decoupled = x, .amsgrad = y, .gradient = gradient};
+            return AdamStep{.lr = 0.01,
+                            .weight_decay = decay,
+                            .bias_correction1 = 0.19,
+                            .bias_correction2 = 0.002,
+                            .decoupled = x,
+                            .amsgrad = y,
+                            .gradient = gradient};
         };
         all.push_back({"adam" + name,
                        [=](const FloatKernels& k, State& s, GradientScaling gradient) {
@@ -101,7 +111,23 @@ std::vector<Optimizer> optimizers() {
                            k.adadelta(adadelta_step(gradient), kN, s.p.data(), s.g.data(), s.a.data(), s.b.data());
                        },
                        [=](State& s, GradientScaling gradient) {
-                           generic::adadelta(adadelta_step(gradient), kN, s.p.data(), s.g.data(), s.a.data(), s.b.data());
+                           generic::adadelta(adadelta_step(gradient), kN, s.p.data(), s.g.data(), s.a.data(),
+                                             s.b.data());
+                       }});
+        const auto nadam_step = [=](GradientScaling gradient) {
+            return NadamStep{.lr = 0.01,
+                             .weight_decay = decay,
+                             .bias_correction2 = 0.002,
+                             .gradient_share = 0.5,
+                             .average_share = 1.5,
+                             .gradient = gradient};
+        };
+        all.push_back({"nadam" + name,
+                       [=](const FloatKernels& k, State& s, GradientScaling gradient) {
+                           k.nadam(nadam_step(gradient), kN, s.p.data(), s.g.data(), s.b.data(), s.a.data());
+                       },
+                       [=](State& s, GradientScaling gradient) {
+                           generic::nadam(nadam_step(gradient), kN, s.p.data(), s.g.data(), s.b.data(), s.a.data());
                        }});
     }
     return all;

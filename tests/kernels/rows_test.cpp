@@ -42,7 +42,8 @@ TEST(Rows, EqualLongDouble) {
                 k.softmax_rows(M, N, x.data(), x.stride(), soft.data(), soft.stride());
                 k.log_softmax_rows(M, N, x.data(), x.stride(), log_soft.data(), log_soft.stride());
                 k.logsumexp_rows(M, N, x.data(), x.stride(), lse.data());
-                k.cross_entropy_rows(M, N, x.data(), x.stride(), target.data(), loss.data(), both.data(), both.stride());
+                k.cross_entropy_rows(M, N, x.data(), x.stride(), target.data(), loss.data(), both.data(),
+                                     both.stride());
                 k.cross_entropy_rows(M, N, x.data(), x.stride(), target.data(), loss_only.data(), nullptr, 0);
                 EXPECT_EQ(loss, loss_only);
                 EXPECT_TRUE(soft.intact() && log_soft.intact() && both.intact());
@@ -64,7 +65,8 @@ TEST(Rows, EqualLongDouble) {
                         EXPECT_EQ(in_place.at(m, n), soft.at(m, n));
                     }
                     const std::int64_t t = target[static_cast<std::size_t>(m)];
-                    const double expected = t < 0 ? 0.0 : -static_cast<double>(e.log_softmax[static_cast<std::size_t>(t)]);
+                    const double expected =
+                        t < 0 ? 0.0 : -static_cast<double>(e.log_softmax[static_cast<std::size_t>(t)]);
                     EXPECT_NEAR(loss[static_cast<std::size_t>(m)], expected, 4.0 * eps * spread);
                 }
             });

@@ -1,5 +1,5 @@
-// What the kernel tests share: running a check for every instruction set of this machine, distances in ULP, random data,
-// and memory whose surroundings are watched.
+// What the kernel tests share: running a check for every instruction set of this machine, distances in ULP, random
+// data, and memory whose surroundings are watched.
 #pragma once
 
 #include <cmath>
@@ -71,14 +71,17 @@ inline std::vector<float> normal_floats(std::mt19937& random, std::int64_t n) {
     return x;
 }
 
-/// A matrix of rows x cols inside a larger block: rows stand apart by `stride`, it starts `offset` floats after an aligned
-/// address, and what lies between and around must keep its value.
+/// A matrix of rows x cols inside a larger block: rows stand apart by `stride`, it starts `offset` floats after an
+/// aligned address, and what lies between and around must keep its value.
 class Guarded {
 public:
     static constexpr float kGuard = -12345.678f;
 
     Guarded(std::int64_t rows, std::int64_t cols, std::int64_t stride, std::int64_t offset = 0)
-        : rows_(rows), cols_(cols), stride_(stride), offset_(64 + offset),
+        : rows_(rows),
+          cols_(cols),
+          stride_(stride),
+          offset_(64 + offset),
           block_(static_cast<std::size_t>(rows * stride + 160 + offset), kGuard) {
         const auto misaligned = reinterpret_cast<std::uintptr_t>(block_.data()) / sizeof(float) % 16;
         offset_ += static_cast<std::int64_t>((16 - misaligned) % 16);
