@@ -1,0 +1,382 @@
+// The tape: recording, backward, watching, hooks, errors that change nothing, looks into it.
+#include <unroll/autograd/ops.hpp>
+#include <unroll/autograd/ops/pointwise.hpp>
+#include <unroll/autograd/parameter.hpp>
+
+#include "../support/error_message.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <optional>
+
+namespace unroll {
+namespace {
+
+using test::error_message;
+using ::testing::HasSubstr;
+
+Tensor<double> values(const Shape& shape, std::initializer_list<double> list) {
+    Tensor<double> tensor = empty<double>(shape);
+    std::copy(list.begin(), list.end(), tensor.data());
+    return tensor;
+}
+
+struct Model {
+    ParameterStore<double> store{7};
+    Parameter<double> w, b;
+    Model() {
+        const Scope<double> at(store);
+        const auto draw = [](std::span<double> v, const Shape&, RandomStream& random) {
+            for (double& x : v) x = random.normal();
+        };
+        w = at.parameter("w", {3, 2}, draw);
+        b = at.parameter("b", {2}, draw);
+    }
+    Var<double> loss(const Var<double>& x) const { return sum(tanh(linear<double>(x, w, b))); }
+};
+
+const Var<double> kInput(values({4, 3}, {.1, -.2, .3, .5, .4, -.6, .7, .9, -.8, .2, -.3, .6}));
+
+TEST(Tape, RecordsOnlyWhileItStands) {
+    Model m;
+    EXPECT_EQ(Tape<double>::current(), nullptr);
+    {
+        Tape<double> tape;
+        m.loss(kInput);
+        EXPECT_EQ(tape.node_count(), 3);
+        {
+            NoGrad pause;
+            m.loss(kInput);
+        }
+        EXPECT_EQ(tape.node_count(), 3);
+        EXPECT_EQ(sum(kInput * kInput).item(), sum(kInput * kInput).item());
+        EXPECT_EQ(tape.node_count(), 3) << "ops on constants alone are not recorded";
+    }
+    EXPECT_EQ(Tape<double>::current(), nullptr);
+}
+
+TEST(Tape, BackwardWithoutATapeSaysWhatIsMissing) {
+    Model m;
+    EXPECT_THAT(error_message<UsageError>([&] { backward(m.loss(kInput)); }), HasSubstr("no tape is in scope"));
+}
+
+TEST(Tape, SecondBackwardIsRefusedAndSaysWhatToDo) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    tape.backward(loss);
+    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(loss); }), HasSubstr("{.keep = true}"));
+    EXPECT_THAT(error_message<UsageError>([&] { m.loss(kInput); }), HasSubstr("begin a new Tape"));
+}
+
+TEST(Tape, KeptTapeGivesTheSameGradientsAgainAndAddsThem) {
+    Model m;
+    Tape<double> tape;
+    tape.watch(kInput);
+    const auto loss = m.loss(kInput);
+    tape.backward(loss, {.keep = true});
+    const Tensor<double> once = m.w.gradient();
+    const Tensor<double> first = once, gx = tape.gradient(kInput);
+    tape.backward(loss);
+    for (std::size_t i = 0; i < first.size(); ++i) EXPECT_EQ(m.w.gradient().data()[i], 2 * first.data()[i]);
+    EXPECT_EQ(tape.gradient(kInput), gx) << "a watched gradient is that of the last sweep";
+}
+
+TEST(Tape, MicroBatchesAccumulateAndZeroGradForgets) {
+    Model m;
+    const auto gradient = [&](const Var<double>& x) {
+        Tape<double> tape;
+        tape.backward(m.loss(x));
+    };
+    gradient(kInput);
+    const Tensor<double> whole = m.w.gradient();
+    const Tensor<double> expected = whole;
+    m.store.zero_grad();
+    EXPECT_EQ(m.w.gradient(), zeros<double>({3, 2}));
+    gradient(slice(kInput, 0, 0, 1));
+    gradient(slice(kInput, 0, 1, 4));
+    for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(m.w.gradient().data()[i], expected.data()[i], 1e-14);
+}
+
+TEST(Tape, GradientOfAnIntermediateValueOnRequest) {
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2}));
+    tape.watch(x);
+    const Var<double> y = x * x;
+    tape.watch(y);
+    tape.backward(sum(y * y));
+    EXPECT_EQ(tape.gradient(y), values({2}, {2, 8}));
+    EXPECT_EQ(tape.gradient(x), values({2}, {4, 32}));
+    EXPECT_THAT(error_message<UsageError>([&] { tape.gradient(Var<double>(1.0)); }), HasSubstr("not watched"));
+}
+
+TEST(Tape, WatchedValueThatNothingReadsHasZeroGradient) {
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2})), unused(values({3}, {1, 2, 3}));
+    tape.watch(x);
+    tape.watch(unused);
+    tape.backward(sum(x));
+    EXPECT_EQ(tape.gradient(unused), zeros<double>({3}));
+}
+
+TEST(Tape, DetachedValuePassesNoGradient) {
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2}));
+    tape.watch(x);
+    tape.backward(sum(x * x.detach()));
+    EXPECT_EQ(tape.gradient(x), values({2}, {1, 2}));
+}
+
+TEST(Tape, SameVariableTwiceGetsBothGradients) {
+    Tape<double> tape;
+    Var<double> x(values({2}, {3, 5}));
+    tape.watch(x);
+    tape.backward(sum(x + x) + sum(x * x));
+    EXPECT_EQ(tape.gradient(x), values({2}, {8, 12}));
+}
+
+TEST(Tape, GradientThatIsPassedOnTwiceIsNotSharedMemory) {
+    // a + b hands one gradient to both; what is later added to a's must not reach b's.
+    Tape<double> tape;
+    Var<double> a(values({2}, {1, 2})), b(values({2}, {3, 4}));
+    tape.watch(a);
+    tape.watch(b);
+    const auto early = sum(a * 10.0);
+    tape.backward(early + sum(a + b));
+    EXPECT_EQ(tape.gradient(a), values({2}, {11, 11}));
+    EXPECT_EQ(tape.gradient(b), values({2}, {1, 1}));
+}
+
+TEST(Tape, FrozenParameterGetsNoGradientAndNoStep) {
+    Model m;
+    m.store.freeze("w");
+    Tape<double> tape;
+    tape.backward(m.loss(kInput));
+    EXPECT_FALSE(m.store.gradients().has(m.w.entry()));
+    EXPECT_TRUE(m.store.gradients().has(m.b.entry()));
+    EXPECT_THAT(error_message<ValueError>([&] { m.store.freeze("nothing"); }), HasSubstr("no parameter's name begins"));
+}
+
+TEST(Tape, ParameterChangedBetweenRecordAndBackwardIsCaught) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    m.b.mutable_value()(0) = 5;
+    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(loss); }), HasSubstr("the parameter b was changed"));
+    EXPECT_FALSE(m.store.gradients().has(m.w.entry()));
+}
+
+TEST(Tape, ValueOfAStandingTapeIsRefusedAndOfAFinishedOneIsPlain) {
+    Model m;
+    std::optional<Tape<double>> first;
+    first.emplace();
+    const Var<double> x = tanh(m.loss(kInput));
+    {
+        Tape<double> second;
+        EXPECT_THAT(error_message<UsageError>([&] { sum(x * 2.0); }), HasSubstr("another tape that still stands"));
+        EXPECT_EQ(second.node_count(), 0);
+    }
+    first.reset();
+    Tape<double> third;
+    EXPECT_NO_THROW(sum(x * 2.0));
+    EXPECT_EQ(third.node_count(), 0) << "a value of a finished tape is a constant";
+}
+
+TEST(Tape, LossMustBeOneElementMadeOnThisTape) {
+    Model m;
+    Tape<double> tape;
+    EXPECT_THAT(error_message<ShapeError>([&] { tape.backward(linear<double>(kInput, m.w)); }), HasSubstr("exactly one element"));
+    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(sum(kInput)); }), HasSubstr("anything that needs a gradient"));
+    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(Var<double>()); }), HasSubstr("empty"));
+}
+
+TEST(Tape, UpstreamGradientsOfSeveralOutputs) {
+    Var<double> x(values({2}, {1, 2}));
+    {
+        Tape<double> tape;
+        tape.watch(x);
+        const Var<double> outputs[] = {x * 3.0, x * x};
+        const Tensor<double> upstream[] = {values({2}, {1, 10}), values({2}, {100, 1000})};
+        tape.backward(outputs, upstream);
+        EXPECT_EQ(tape.gradient(x), values({2}, {3 + 200, 30 + 4000}));
+    }
+    Tape<double> other;
+    other.watch(x);
+    const Var<double> y[] = {x * 1.0};
+    const Tensor<double> wrong[] = {values({1}, {1})};
+    EXPECT_THROW(other.backward(y, wrong), ShapeError);
+}
+
+TEST(Tape, HooksSeeTheCompleteGradientAndMayChangeIt) {
+    Model m;
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2}));
+    tape.watch(x);
+    const Var<double> y = x * 2.0;
+    Tensor<double> seen;
+    tape.hook(y, [&](Tensor<double>& g) {
+        seen = g;
+        g = g * 10.0;
+    });
+    tape.backward(sum(y) + sum(y * 3.0));
+    EXPECT_EQ(seen, values({2}, {4, 4}));
+    EXPECT_EQ(tape.gradient(x), values({2}, {80, 80}));
+}
+
+TEST(Tape, ParameterHookRunsBeforeTheGradientIsAdded) {
+    Model m;
+    m.b.hook([](Tensor<double>& g) { g = g * 0.0 + 7.0; });
+    Tape<double> tape;
+    tape.backward(m.loss(kInput));
+    EXPECT_EQ(m.b.gradient(), values({2}, {7, 7}));
+}
+
+TEST(Tape, HookThatThrowsLeavesTheGradientsAsTheyWere) {
+    Model m;
+    {
+        Tape<double> tape;
+        tape.backward(m.loss(kInput));
+    }
+    const Tensor<double> w = m.w.gradient(), b = m.b.gradient();
+    const Tensor<double> w_before = w, b_before = b;
+    Tape<double> tape;
+    const Var<double> y = linear<double>(kInput, m.w, m.b);
+    tape.hook(y, [](Tensor<double>&) { throw std::runtime_error("no"); });
+    EXPECT_THROW(tape.backward(sum(y)), std::runtime_error);
+    EXPECT_EQ(m.w.gradient(), w_before);
+    EXPECT_EQ(m.b.gradient(), b_before);
+}
+
+TEST(Tape, ForwardHookOfAModuleMayReplaceTheOutput) {
+    ParameterStore<double> store;
+    const Scope<double> at = Scope<double>(store) / "part";
+    std::string path;
+    store.on_forward("part", [&](const std::string& p, Var<double>& y) {
+        path = p;
+        y = y * 2.0;
+    });
+    EXPECT_EQ(at.leave(Var<double>(3.0)).item(), 6.0);
+    EXPECT_EQ(path, "part");
+}
+
+TEST(Tape, WrongShapeChangesNothing) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    const Index nodes = tape.node_count();
+    const std::string message = error_message<ShapeError>([&] { linear<double>(kInput, kInput); });
+    EXPECT_THAT(message, HasSubstr("[linear]"));
+    EXPECT_THAT(message, HasSubstr("(4, 3) and (4, 3)"));
+    EXPECT_EQ(tape.node_count(), nodes);
+    EXPECT_NO_THROW(tape.backward(loss));
+}
+
+TEST(Tape, FirstNonFiniteValueIsNamedWithOpModuleAndTimeStep) {
+    Model m;
+    const Scope<double> at = Scope<double>(m.store) / "rnn" / "layer0";
+    Tape<double> tape({.check_finite = true});
+    const auto guard = at.enter();
+    Var<double> h = linear<double>(kInput, m.w);
+    for (Index t = 0; t < 5; ++t) {
+        const detail::StepGuard step(t);
+        if (t < 3) {
+            h = tanh(h);
+            continue;
+        }
+        const std::string message = error_message<NonFiniteError>([&] { log(h * 0.0 - 1.0); });
+        EXPECT_THAT(message, HasSubstr("[log]"));
+        EXPECT_THAT(message, HasSubstr("rnn.layer0"));
+        EXPECT_THAT(message, HasSubstr("time step 3"));
+        break;
+    }
+}
+
+TEST(Tape, FirstNonFiniteGradientIsNamed) {
+    Tape<double> tape({.check_finite = true});
+    Var<double> x(values({2}, {0, 1}));
+    tape.watch(x);
+    Var<double> y;
+    {
+        const detail::StepGuard step(4);
+        y = sqrt(x);
+    }
+    const std::string message = error_message<NonFiniteError>([&] { tape.backward(sum(y)); });
+    EXPECT_THAT(message, HasSubstr("[sqrt]"));
+    EXPECT_THAT(message, HasSubstr("time step 4"));
+    EXPECT_THAT(message, HasSubstr("gradient"));
+}
+
+TEST(Tape, CountDumpAndDrawingNameWhatIsThere) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    const auto count = tape.count();
+    Index nodes = 0;
+    for (const TapeCount& c : count) {
+        nodes += c.nodes;
+        // tanh keeps its result (4, 2); linear keeps its input (4, 3), and the weight belongs to the store.
+        if (c.op == "tanh") { EXPECT_EQ(c.saved_bytes, 4 * 2 * 8); }
+        if (c.op == "linear") { EXPECT_EQ(c.saved_bytes, 4 * 3 * 8); }
+    }
+    EXPECT_EQ(nodes, 3);
+    EXPECT_THAT(tape.dump(), HasSubstr("linear(const, w, b)"));
+    EXPECT_THAT(tape.graphviz(), HasSubstr("digraph"));
+    EXPECT_THAT(tape.graphviz(), HasSubstr("tanh  (4, 2)"));
+}
+
+TEST(Tape, ValuesAreFreedOnceTheReverseLoopHasPassedThem) {
+    const auto peak_of = [](bool keep) {
+        Tape<double> tape;
+        Var<double> x(zeros<double>({1000}));
+        tape.watch(x);
+        Var<double> y = x;
+        for (int i = 0; i < 50; ++i) y = tanh(y);
+        const auto loss = sum(y);
+        y = {};
+        reset_memory_peak();
+        const auto before = memory_use();
+        tape.backward(loss, {.keep = keep});
+        return memory_use().peak - before.in_use;
+    };
+    if (memory_use().reserved == 0) GTEST_SKIP() << "the pool steps aside under the address sanitizer";
+    EXPECT_LT(peak_of(false), 6 * 8192) << "gradients take the place of freed values";
+}
+
+TEST(Tape, FrontCanBeDroppedWhileTheRestLivesOn) {
+    Model m;
+    Tape<double> tape;
+    const Var<double> old = linear<double>(kInput, m.w, m.b);
+    const Index position = tape.position();
+    const Var<double> young = linear<double>(kInput, m.w, m.b);
+    tape.drop_before(position);
+    EXPECT_EQ(tape.node_count(), 1);
+    tape.backward(sum(young * 2.0));
+    const Tensor<double> g = m.b.gradient();
+    EXPECT_EQ(g, values({2}, {8, 8}));
+    (void)old;
+}
+
+TEST(Tape, FormattersShowShapesAndValues) {
+    EXPECT_EQ(fmt::format("{}", Shape{2, 3}), "(2, 3)");
+    EXPECT_EQ(fmt::format("{}", Var<double>(values({2}, {1, 2}))), "Var(2,) [1, 2]");
+    EXPECT_EQ(fmt::format("{}", Var<double>()), "Var(empty)");
+}
+
+TEST(Tape, ConstantsOnEitherSideOfAnOperator) {
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2}));
+    tape.watch(x);
+    xt::xarray<double> array{10.0, 20.0};
+    const xt::xarray<double> constant{1.0, 1.0};
+    const auto y = array * x + x * array - constant / x + 2.0 * x + x * 2 + (array + constant) * x;
+    static_assert(std::is_same_v<std::remove_const_t<decltype(y)>, Var<double>>);
+    EXPECT_EQ(y.data()[0], 10 + 10 - 1 + 2 + 2 + 11);
+    tape.backward(sum(y));
+    EXPECT_EQ(tape.gradient(x), values({2}, {20 + 1 + 4 + 11, 40 + 0.25 + 4 + 21}));
+}
+
+}  // namespace
+}  // namespace unroll
