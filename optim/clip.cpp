@@ -2,14 +2,22 @@
 #include <unroll/optim/clip.hpp>
 
 #include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/optim/detail/option_check.hpp>
+#include <unroll/optim/detail/pieces.hpp>
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace unroll {
 namespace {
+
+/// Elements that stand together: a parameter's whole gradient, or a row of it.
+template <class Real>
+struct Part {
+    const Real* elements;
+    Index size;
+};
 
 template <class Real>
 double sum_of_squares(const Real* x, Index n) {
@@ -25,32 +33,58 @@ double sum_of_squares(const Real* x, Index n) {
 template <class Real>
 double max_abs(const Real* x, Index n) {
     if constexpr (std::is_same_v<Real, float>) {
-        return detail::kernels().max_abs(x, n);
+        return static_cast<double>(detail::kernels().max_abs(x, n));
     } else {
         double most = 0;
-        for (Index i = 0; i < n; ++i) {
+        for (Index i = 0; i < n && !std::isnan(most); ++i) {
             const double a = std::abs(static_cast<double>(x[i]));
-            if (a > most || std::isnan(a)) most = a;
-            if (std::isnan(most)) break;
+            most = a <= most ? most : a;
         }
         return most;
     }
 }
 
-/// Calls visit(elements, count) for every part that holds gradients, in the order of the parameters. Of a large embedding
-/// these are the rows that were used.
-template <class Real, class Visit>
-void for_each_part(ParameterStore<Real>& store, Visit visit) {
+template <class Real>
+double sum_of_powers(const Real* x, Index n, double power) {
+    double sum = 0;
+    for (Index i = 0; i < n; ++i) sum += std::pow(std::abs(static_cast<double>(x[i])), power);
+    return sum;
+}
+
+template <class Real>
+double norm_of(const detail::PoolVector<Part<Real>>& parts, double norm_type) {
+    detail::PoolVector<detail::Piece> pieces;
+    detail::cut_pieces(parts, pieces);
+    detail::PoolVector<double> results;
+    results.resize(pieces.size(), 0);
+    const bool largest = std::isinf(norm_type), euclidean = norm_type == 2;
+    detail::for_each_piece(pieces, [&](const detail::Piece& piece, std::size_t number) {
+        const Real* x = parts[piece.part].elements + piece.begin;
+        const Index n = piece.end - piece.begin;
+        results[number] = largest ? max_abs(x, n) : euclidean ? sum_of_squares(x, n) : sum_of_powers(x, n, norm_type);
+    });
+    double total = 0;
+    for (const double result : results) {
+        if (largest)
+            total = result <= total || std::isnan(total) ? total : result;
+        else
+            total += result;
+    }
+    return largest ? total : euclidean ? std::sqrt(total) : std::pow(total, 1 / norm_type);
+}
+
+/// Where the gradients are, in the order of the parameters.
+template <class Real>
+void collect(ParameterStore<Real>& store, detail::PoolVector<Part<Real>>& parts) {
     Gradients<Real>& gradients = store.gradients();
-    using State = typename Gradients<Real>::State;
     for (const auto* entry : store.entries()) {
-        Real* g = gradients.has(*entry) ? gradients.raw(*entry) : nullptr;
-        if (!g) continue;
-        if (gradients.state(*entry) == State::rows) {
-            const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
-            for (const Index row : gradients.touched_rows(*entry)) visit(g + row * width, width);
+        if (!gradients.has(*entry)) continue;
+        const Real* g = gradients.raw(*entry);
+        if (gradients.state(*entry) == Gradients<Real>::State::rows) {
+            const Index width = entry->shape.size() / entry->shape[0];
+            for (const Index row : gradients.touched_rows(*entry)) parts.push_back({g + row * width, width});
         } else {
-            visit(g, entry->shape.size());
+            parts.push_back({g, entry->shape.size()});
         }
     }
 }
@@ -59,41 +93,32 @@ void for_each_part(ParameterStore<Real>& store, Visit visit) {
 
 template <class Real>
 double clip_grad_norm(ParameterStore<Real>& store, double max_norm, const ClipOptions& options) {
-    if (!(max_norm >= 0)) throw ValueError(fmt::format("[clip_grad_norm] max_norm must be 0 or more; got {}", max_norm));
-    const bool largest = std::isinf(options.norm_type);
-    if (!largest && options.norm_type != 2.0)
-        throw ValueError(fmt::format("[clip_grad_norm] norm_type must be 2 or infinity; got {}", options.norm_type));
-    double norm = 0;
-    for_each_part(store, [&](const Real* g, Index n) {
-        if (largest) {
-            const double part = max_abs(g, n);
-            norm = part > norm || std::isnan(part) ? part : norm;
-        } else {
-            norm += sum_of_squares(g, n);
-        }
-    });
-    norm = (largest ? norm : std::sqrt(norm)) * std::abs(store.gradients().scale());
+    detail::check_option("clip_grad_norm", "max_norm", max_norm, {0, detail::kInfinity});
+    detail::check_option("clip_grad_norm", "norm_type", options.norm_type, {0, detail::kInfinity, true, false});
+    Gradients<Real>& gradients = store.gradients();
+    // A limit that is outstanding changes the norm; a factor does not need to be carried out first.
+    if (!std::isinf(gradients.limit())) gradients.apply_outstanding();
+    detail::PoolVector<Part<Real>> parts;
+    collect(store, parts);
+    const double norm = norm_of(parts, options.norm_type) * std::abs(gradients.scale());
     if (options.error_if_nonfinite && !std::isfinite(norm))
-        throw ValueError(fmt::format("[clip_grad_norm] the norm of the gradients is {}; find the first value that is not finite with "
-                                     "Tape<Real> tape({{.check_finite = true}})", norm));
-    // NaN gives a coefficient of NaN, which no comparison clamps: PyTorch spreads it too.
-    const double coefficient = max_norm / (norm + 1e-6);
-    if (!(coefficient >= 1.0)) store.gradients().scale_by(coefficient);
+        detail::fail_value("clip_grad_norm",
+                           fmt::format("the norm of the gradients is {}; Tape<Real> tape({{.check_finite = true}}) finds the "
+                                       "first value that is not finite", norm));
+    if (std::isinf(max_norm)) return norm;
+    const double factor = max_norm / (norm + 1e-6);
+    if (!(factor >= 1)) gradients.scale_by(factor);
     return norm;
 }
 
 template <class Real>
-void clip_grad_value(ParameterStore<Real>& store, double limit) {
-    if (!(limit >= 0)) throw ValueError(fmt::format("[clip_grad_value] the limit must be 0 or more; got {}", limit));
-    store.gradients().apply_scale();
-    const Real low(-limit), high(limit);
-    for_each_part(store, [&](Real* g, Index n) {
-        for (Index i = 0; i < n; ++i) g[i] = g[i] < low ? low : g[i] > high ? high : g[i];
-    });
+void clip_grad_value(ParameterStore<Real>& store, double clip_value) {
+    detail::check_option("clip_grad_value", "clip_value", clip_value, {0, detail::kInfinity});
+    store.gradients().clamp_to(clip_value);
 }
 
-#define UNROLL_INSTANTIATE(R)                                                                     \
-    template double clip_grad_norm(ParameterStore<R>&, double, const ClipOptions&);               \
+#define UNROLL_INSTANTIATE(R)                                                       \
+    template double clip_grad_norm(ParameterStore<R>&, double, const ClipOptions&); \
     template void clip_grad_value(ParameterStore<R>&, double);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

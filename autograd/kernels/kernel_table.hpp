@@ -74,6 +74,7 @@ constinit const FloatKernels kTable = {
     .rmsprop = rmsprop<float>,
     .adadelta = adadelta<float>,
     .adam = adam<float>,
+    .nadam = nadam<float>,
     .ema = ema<float>,
 };
 

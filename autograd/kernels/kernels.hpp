@@ -95,6 +95,8 @@ struct FloatKernels {
                      float* accumulated_delta);
     void (*adam)(const AdamStep& step, std::int64_t n, float* p, const float* g, float* average, float* square_average,
                  float* largest_square_average);
+    void (*nadam)(const NadamStep& step, std::int64_t n, float* p, const float* g, float* average,
+                  float* square_average);
     void (*ema)(double decay, std::int64_t n, float* average, const float* p);
 };
 

@@ -218,6 +218,32 @@ void adam(const AdamStep& step, std::int64_t n, Real* p, const Real* gradient, R
     });
 }
 
+template <bool Decay, class Real>
+void nadam_loop(const NadamStep& step, std::int64_t n, Real* __restrict p, const Real* __restrict gradient,
+                Real* __restrict average, Real* __restrict square_average) {
+    const GradientOf<Real, Decay> gradient_of(step.gradient, step.weight_decay);
+    const Real beta1(step.beta1), rest1(1.0 - step.beta1), beta2(step.beta2), rest2(1.0 - step.beta2), eps(step.eps);
+    const Real of_gradient(-(step.lr * step.gradient_share)), of_average(-(step.lr * step.average_share));
+    const Real correction(step.bias_correction2);
+    for (std::int64_t i = 0; i < n; ++i) {
+        const Real g = gradient_of(gradient[i], p[i]);
+        const Real a = average[i] * beta1 + rest1 * g;
+        const Real v = square_average[i] * beta2 + rest2 * g * g;
+        average[i] = a;
+        square_average[i] = v;
+        p[i] = p[i] + (of_gradient * g + of_average * a) / (square_root(v / correction) + eps);
+    }
+}
+
+// m and v as Adam's; p -= lr (s g + t m) / (sqrt(v / c2) + eps), s and t the shares that the momentum schedule gives to
+// gradient and average. [Dozat 2016, as PyTorch states it]
+template <class Real>
+void nadam(const NadamStep& step, std::int64_t n, Real* p, const Real* gradient, Real* average, Real* square_average) {
+    with_flag(step.weight_decay != 0.0, [&](auto decay) {
+        nadam_loop<decay.value>(step, n, p, gradient, average, square_average);
+    });
+}
+
 // a = decay a + (1 - decay) p
 template <class Real>
 void ema(double decay, std::int64_t n, Real* __restrict average, const Real* __restrict p) {

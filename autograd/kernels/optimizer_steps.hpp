@@ -60,4 +60,16 @@ struct AdamStep {
     GradientScaling gradient = {};
 };
 
+struct NadamStep {
+    double lr;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double weight_decay = 0.0;
+    double bias_correction2;  // 1 - beta2^step
+    double gradient_share;    // (1 - mu) / (1 - product of mu so far)
+    double average_share;     // next mu / (1 - product of mu up to the next)
+    GradientScaling gradient = {};
+};
+
 }  // namespace unroll::detail

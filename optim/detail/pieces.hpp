@@ -1,0 +1,43 @@
+// Work over contiguous parts of memory, cut into pieces that several threads share. How it is cut depends on the sizes
+// alone, so that what is summed piece by piece is the same bits for any number of threads.
+#pragma once
+
+#include <unroll/autograd/parallel.hpp>
+#include <unroll/autograd/pool_vector.hpp>
+
+#include <algorithm>
+
+namespace unroll::detail {
+
+/// Elements [begin, end) of part number `part`.
+struct Piece {
+    std::size_t part;
+    Index begin;
+    Index end;
+};
+
+/// 256 KiB of floats: an optimiser's step over so many takes about as long as it takes to wake a thread.
+inline constexpr Index kPieceSize = Index{1} << 16;
+
+/// The pieces of parts of these sizes, in order. Memory comes from the pool.
+template <class Part>
+void cut_pieces(const PoolVector<Part>& parts, PoolVector<Piece>& pieces) {
+    for (std::size_t part = 0; part < parts.size(); ++part)
+        for (Index begin = 0; begin < parts[part].size; begin += kPieceSize)
+            pieces.push_back({part, begin, std::min(begin + kPieceSize, parts[part].size)});
+}
+
+/// body(piece, its number) for every piece; on several threads where there is enough to do.
+template <class Body>
+void for_each_piece(const PoolVector<Piece>& pieces, const Body& body) {
+    Index elements = 0;
+    for (const Piece& piece : pieces) elements += piece.end - piece.begin;
+    const auto one = [&](Index i) { body(pieces[static_cast<std::size_t>(i)], static_cast<std::size_t>(i)); };
+    const auto count = static_cast<Index>(pieces.size());
+    if (elements < 2 * kPieceSize)
+        for (Index i = 0; i < count; ++i) one(i);
+    else
+        parallel_for(count, one);
+}
+
+}  // namespace unroll::detail
