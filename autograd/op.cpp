@@ -1,6 +1,7 @@
 // What ops see: operands and outputs in forward, saved values and gradients in backward.
 #include <unroll/autograd/op.hpp>
 #include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/profile.hpp>
 #include <unroll/autograd/tape.hpp>
 
 #include <unroll/autograd/linalg.hpp>
@@ -35,9 +36,15 @@ template class InputShapes<Dual<double>>;
 
 // ---- Forward ----
 
+namespace {
+// When the op that is computing on this thread saw its operands; read by a Profile alone.
+thread_local constinit ProfileSpan::Time forward_start{};
+}  // namespace
+
 template <class Real>
 Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in, std::span<Var<Real>> out, const Shapes& shapes)
     : info_(info), in_(in), out_(out), shapes_(shapes), tape_(Tape<Real>::current()) {
+    if (ProfileSpan::on()) forward_start = ProfileSpan::now();
     if (!tape_) return;
     bool any = false;
     for (const Var<Real>& v : in_) any = tape_->needs(*v.internal()) || any;
@@ -132,6 +139,7 @@ void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bo
 
 template <class Real>
 void Forward<Real>::commit(void* op) {
+    if (ProfileSpan::on()) ProfileSpan::record("forward", info_.shown(op), detail::current_place(), forward_start);
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
     if (!tape_) return;
     using detail::SlotFlag;

@@ -3,6 +3,7 @@
 
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/profile.hpp>
 
 #include <fmt/format.h>
 
@@ -376,6 +377,7 @@ void Tape<Real>::settle(Index number) {
                 to_b = std::copy_n(p.b, p.rows * n, to_b);
             }
         }
+        const ProfileSpan span("backward", "deferred_product", detail::current_place());
         detail::gemm(true, false, m, n, rows, a, m, b, n, acc.adding, acc.data, n);
         ++deferred_products_;
     }
@@ -490,6 +492,7 @@ void Tape<Real>::run_sweep(BackwardOptions options) {
         if (arrived) {
             detail::current_place() = node->place;
             Backward<Real> context(*this, *node);
+            const ProfileSpan span("backward", static_cast<const detail::OpInfo<Real>*>(node->info)->shown(node->op()), node->place);
             static_cast<const detail::OpInfo<Real>*>(node->info)->backward(node->op(), context);
             if (options_.check_finite) check_finite_gradients(*node);
         }
