@@ -6,11 +6,14 @@
 #include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/error.hpp>
+#include <unroll/autograd/gradcheck.hpp>
+#include <unroll/autograd/hessian.hpp>
 #include <unroll/autograd/kernels/opcode.hpp>
 #include <unroll/autograd/op.hpp>
 #include <unroll/autograd/ops.hpp>
 #include <unroll/autograd/ops/elementwise.hpp>
 #include <unroll/autograd/ops/pointwise.hpp>
+#include <unroll/autograd/parallel.hpp>
 #include <unroll/autograd/parameter.hpp>
 #include <unroll/autograd/pointwise/adjoint.hpp>
 #include <unroll/autograd/pointwise/builder.hpp>

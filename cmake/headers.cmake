@@ -4,13 +4,18 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/buffer.hpp
   autograd/checkpoint.hpp
   autograd/child_tape.hpp
+  autograd/detail/checked_function.hpp
   autograd/dual.hpp
   autograd/error.hpp
+  autograd/gradcheck.hpp
+  autograd/gradcheck_gtest.hpp
+  autograd/hessian.hpp
   autograd/kernels/opcode.hpp
   autograd/op.hpp
   autograd/ops.hpp
   autograd/ops/elementwise.hpp
   autograd/ops/pointwise.hpp
+  autograd/parallel.hpp
   autograd/parameter.hpp
   autograd/pointwise/adjoint.hpp
   autograd/pointwise/builder.hpp
