@@ -80,9 +80,9 @@ class Shakespeare(SandboxTest):
         self.assert_one_line(result.stderr)
         self.assertFalse(self.log.exists())
 
-    def test_a_resumed_run_keeps_its_folder(self):
+    def test_a_resumed_run_keeps_its_corpus_and_its_folder(self):
         self.run_script(self.script, "--resume", "old run")
-        self.assertNotIn("--out", self.given())
+        self.assertEqual(self.given(), ["train", "--resume", "old run"])
 
     def test_help_goes_to_the_program(self):
         self.run_script(self.script, "--help")
