@@ -146,7 +146,7 @@ template <class Real>
 struct CrossEntropyOptions {
     Index ignore_index = -100;
     double label_smoothing = 0;
-    Tensor<Real> class_weights = {};  ///< (C), or empty
+    Tensor<Real> class_weights = {};  ///< (C); one of rank 0 (the default) stands for none
     Reduction reduction = Reduction::mean;
 };
 /// −log softmax(logits)[target] in nats, logits (…, C) and targets (…). The mean is over the weights of targets not ignored.

@@ -179,7 +179,7 @@ Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store
         store->zero_grad();
         side->value = static_cast<double>(side->parallel.backward(r.batch, [&](Shard s) {
             const auto k = static_cast<std::size_t>(s.number);
-            if (side->xs[k].size() == 0 || static_cast<Index>(side->xs[k].shape()[1]) != s.end - s.begin) {
+            if (side->xs[k].dimension() != 3 || static_cast<Index>(side->xs[k].shape()[1]) != s.end - s.begin) {
                 side->xs[k] = rows(side->x, s.begin, s.end);
                 side->ups[k] = rows(side->upstream, s.begin, s.end);
             }
