@@ -4,6 +4,7 @@
 #include <unroll/autograd/buffer.hpp>
 #include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/child_tape.hpp>
+#include <unroll/autograd/detail/checked_function.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/error.hpp>
 #include <unroll/autograd/gradcheck.hpp>
@@ -23,6 +24,7 @@
 #include <unroll/autograd/pointwise/symbol.hpp>
 #include <unroll/autograd/pool.hpp>
 #include <unroll/autograd/pool_vector.hpp>
+#include <unroll/autograd/profile.hpp>
 #include <unroll/autograd/random.hpp>
 #include <unroll/autograd/scalar.hpp>
 #include <unroll/autograd/shape.hpp>
@@ -46,11 +48,15 @@
 #include <unroll/layers/init.hpp>
 #include <unroll/layers/linear.hpp>
 #include <unroll/layers/module.hpp>
+#include <unroll/layers/packed.hpp>
 #include <unroll/layers/recurrent.hpp>
 #include <unroll/layers/rnn.hpp>
 #include <unroll/layers/stacked.hpp>
+#include <unroll/optim/average.hpp>
 #include <unroll/optim/clip.hpp>
 #include <unroll/optim/optimizer.hpp>
+#include <unroll/optim/optimizer_base.hpp>
+#include <unroll/optim/schedule.hpp>
 #include <unroll/train/cadence.hpp>
 #include <unroll/train/clock.hpp>
 #include <unroll/train/early_stopping.hpp>

@@ -25,6 +25,7 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/pointwise/symbol.hpp
   autograd/pool.hpp
   autograd/pool_vector.hpp
+  autograd/profile.hpp
   autograd/random.hpp
   autograd/scalar.hpp
   autograd/shape.hpp
@@ -48,11 +49,15 @@ set(UNROLL_PUBLIC_HEADERS
   layers/init.hpp
   layers/linear.hpp
   layers/module.hpp
+  layers/packed.hpp
   layers/recurrent.hpp
   layers/rnn.hpp
   layers/stacked.hpp
+  optim/average.hpp
   optim/clip.hpp
   optim/optimizer.hpp
+  optim/optimizer_base.hpp
+  optim/schedule.hpp
   train/cadence.hpp
   train/clock.hpp
   train/early_stopping.hpp
