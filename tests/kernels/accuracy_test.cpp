@@ -73,7 +73,9 @@ TEST_P(Accuracy, StaysWithinItsBoundOverAllFloats) {
     }
     for_each_isa([&](const FloatKernels& k) {
         const auto isa = static_cast<std::size_t>(k.isa);
-        EXPECT_LE(worst[isa], f.bound) << f.name << " at " << worst_at[isa];
+        // tanh has tables of its own there.
+        const bool tables = k.isa == Isa::avx512 && f.map == &FloatKernels::tanh;
+        EXPECT_LE(worst[isa], tables ? 1.0 : f.bound) << f.name << " at " << worst_at[isa];
         RecordProperty(std::string(k.name) + "_ulp", std::to_string(worst[isa]));
     });
 }
