@@ -30,7 +30,8 @@ struct Pack {
     void infer(Shapes& s) const { s.output(shape); }
     void forward(Forward<Real>& f) const {
         Real* y = f.out(0);
-        for (std::size_t n = 0; n < rows.size(); ++n) std::copy_n(f.in(0).data + rows.data()[n] * width, width, y + Index(n) * width);
+        for (std::size_t n = 0; n < rows.size(); ++n)
+            std::copy_n(f.in(0).data + rows.data()[n] * width, width, y + Index(n) * width);
     }
     void backward(Backward<Real>& b) const {
         const auto gx = b.grad(0);
@@ -56,7 +57,8 @@ struct Pad {
     void forward(Forward<Real>& f) const {
         Real* y = f.out(0);
         std::fill_n(y, shape.size(), Real(padding));
-        for (std::size_t n = 0; n < rows.size(); ++n) std::copy_n(f.in(0).data + Index(n) * width, width, y + rows.data()[n] * width);
+        for (std::size_t n = 0; n < rows.size(); ++n)
+            std::copy_n(f.in(0).data + Index(n) * width, width, y + rows.data()[n] * width);
     }
     void backward(Backward<Real>& b) const {
         const auto gx = b.grad(0);
@@ -96,7 +98,8 @@ void check_lengths(std::string_view op, const IntTensor& lengths, Index batch, I
         detail::fail_shape(op, fmt::format("lengths must be ({},), one for each sequence", batch), {shape_of(lengths)});
     for (Index b = 0; b < batch; ++b)
         if (lengths.data()[b] < least || lengths.data()[b] > steps)
-            detail::fail_value(op, fmt::format("a length must be {} to T = {}; sequence {} has {}", least, steps, b, lengths.data()[b]));
+            detail::fail_value(op, fmt::format("a length must be {} to T = {}; sequence {} has {}", least, steps, b,
+                                               lengths.data()[b]));
 }
 
 /// @pre lengths are positive
@@ -106,16 +109,18 @@ Order order_of(std::string_view op, const IntTensor& lengths, bool enforce_sorte
     if (enforce_sorted) {
         const auto* grows = std::is_sorted_until(lengths.data(), lengths.data() + batch, std::greater<>());
         if (grows != lengths.data() + batch)
-            detail::fail_value(op, fmt::format("lengths must not grow, but {} follows {} at sequence {}; pass enforce_sorted = false "
-                                               "to have the sequences sorted (results come back in your order)",
-                                               *grows, *(grows - 1), grows - lengths.data()));
+            detail::fail_value(
+                op, fmt::format("lengths must not grow, but {} follows {} at sequence {}; pass enforce_sorted = false "
+                                "to have the sequences sorted (results come back in your order)",
+                                *grows, *(grows - 1), grows - lengths.data()));
     } else {
         order.sorted = integers(batch);
         order.unsorted = integers(batch);
         std::iota(order.sorted.data(), order.sorted.data() + batch, 0);
         std::stable_sort(order.sorted.data(), order.sorted.data() + batch,
                          [&](std::int64_t a, std::int64_t b) { return lengths.data()[a] > lengths.data()[b]; });
-        for (std::size_t j = 0; j < batch; ++j) order.unsorted.data()[order.sorted.data()[j]] = static_cast<std::int64_t>(j);
+        for (std::size_t j = 0; j < batch; ++j)
+            order.unsorted.data()[order.sorted.data()[j]] = static_cast<std::int64_t>(j);
     }
     const std::int64_t longest = *std::max_element(lengths.data(), lengths.data() + batch);
     order.batch_sizes = integers(static_cast<std::size_t>(longest));
@@ -133,8 +138,10 @@ IntTensor lengths_of(std::string_view op, const PackedSequence<Real>& p) {
     if (steps == 0 || !std::is_sorted(sizes, sizes + steps, std::greater<>()) || sizes[steps - 1] < 1)
         detail::fail_value(op, "batch_sizes of a PackedSequence must be 1 or more and never grow");
     const std::size_t batch = static_cast<std::size_t>(sizes[0]);
-    if ((p.sorted_indices.size() != 0 && p.sorted_indices.size() != batch) || p.unsorted_indices.size() != p.sorted_indices.size())
-        detail::fail_shape(op, "sorted_indices and unsorted_indices must be empty or have one element for each sequence",
+    if ((p.sorted_indices.size() != 0 && p.sorted_indices.size() != batch) ||
+        p.unsorted_indices.size() != p.sorted_indices.size())
+        detail::fail_shape(op,
+                           "sorted_indices and unsorted_indices must be empty or have one element for each sequence",
                            {shape_of(p.batch_sizes), shape_of(p.sorted_indices), shape_of(p.unsorted_indices)});
     for (std::size_t j = 0; j < p.sorted_indices.size(); ++j) {
         const std::int64_t b = p.sorted_indices.data()[j];
@@ -145,7 +152,8 @@ IntTensor lengths_of(std::string_view op, const PackedSequence<Real>& p) {
     for (std::size_t j = 0; j < batch; ++j) {
         std::int64_t length = 0;
         while (length < static_cast<std::int64_t>(steps) && sizes[length] > static_cast<std::int64_t>(j)) ++length;
-        lengths.data()[p.sorted_indices.size() == 0 ? static_cast<std::int64_t>(j) : p.sorted_indices.data()[j]] = length;
+        lengths.data()[p.sorted_indices.size() == 0 ? static_cast<std::int64_t>(j) : p.sorted_indices.data()[j]] =
+            length;
     }
     return lengths;
 }
@@ -168,7 +176,7 @@ PackedSequence<Real> pack(Var<Real> x, Rows rows, Order order, std::size_t leadi
 /// All sequences one behind the other, and where each begins. @param least the shortest length that is allowed
 template <class Real>
 Var<Real> joined(std::string_view op, const Vars<Real>& sequences, Index least, IntTensor& lengths, IntTensor& starts) {
-    if (sequences.empty()) detail::fail_shape(op, "at least one sequence is needed", {});
+    if (sequences.empty()) throw ShapeError(fmt::format("[{}] at least one sequence is needed", op));
     lengths = integers(sequences.size());
     starts = integers(sequences.size());
     std::int64_t start = 0;
@@ -177,7 +185,8 @@ Var<Real> joined(std::string_view op, const Vars<Real>& sequences, Index least, 
         const Shape &first = sequences[0].shape(), &shape = sequences[b].shape();
         if (shape.rank() < 1 || shape.rank() != first.rank() || !(shape.replaced(0, first[0]) == first))
             detail::fail_shape(op, "sequences must be (L, …) with the same axes but for the first", {first, shape});
-        if (shape[0] < least) detail::fail_value(op, fmt::format("sequence {} is empty: a length must be {} or more", b, least));
+        if (shape[0] < least)
+            detail::fail_value(op, fmt::format("sequence {} is empty: a length must be {} or more", b, least));
         starts.data()[b] = start;
         lengths.data()[b] = shape[0];
         start += shape[0];
@@ -188,10 +197,13 @@ Var<Real> joined(std::string_view op, const Vars<Real>& sequences, Index least, 
 }  // namespace
 
 template <class Real>
-PackedSequence<Real> pack_padded_sequence(Var<Real> x, const IntTensor& lengths, bool batch_first, bool enforce_sorted) {
+PackedSequence<Real> pack_padded_sequence(Var<Real> x, const IntTensor& lengths, bool batch_first,
+                                          bool enforce_sorted) {
     constexpr std::string_view op = Pack<Real>::name;
     if (!x) detail::fail_usage(op, "the input is an empty Var");
-    if (x.rank() < 2) detail::fail_shape(op, batch_first ? "the input must be (B, T, …)" : "the input must be (T, B, …)", {x.shape()});
+    if (x.rank() < 2)
+        detail::fail_shape(op, batch_first ? "the input must be (B, T, …)" : "the input must be (T, B, …)",
+                           {x.shape()});
     const Index steps = x.shape()[batch_first ? 1 : 0], batch = x.shape()[batch_first ? 0 : 1];
     if (batch < 1) detail::fail_shape(op, "at least one sequence is needed", {x.shape()});
     check_lengths(op, lengths, batch, steps, 1);
@@ -202,13 +214,16 @@ PackedSequence<Real> pack_padded_sequence(Var<Real> x, const IntTensor& lengths,
 }
 
 template <class Real>
-Padded<Real> pad_packed_sequence(const PackedSequence<Real>& packed, bool batch_first, double padding_value, Index total_length) {
+Padded<Real> pad_packed_sequence(const PackedSequence<Real>& packed, bool batch_first, double padding_value,
+                                 Index total_length) {
     constexpr std::string_view op = Pad<Real>::name;
     if (!packed.data) detail::fail_usage(op, "the PackedSequence is empty");
     IntTensor lengths = lengths_of(op, packed);
     const Index longest = static_cast<Index>(packed.batch_sizes.size()), batch = static_cast<Index>(lengths.size());
     if (total_length != 0 && total_length < longest)
-        detail::fail_value(op, fmt::format("total_length must be 0 (the longest) or at least the longest length {}; got {}", longest, total_length));
+        detail::fail_value(op,
+                           fmt::format("total_length must be 0 (the longest) or at least the longest length {}; got {}",
+                                       longest, total_length));
     const Index steps = total_length == 0 ? longest : total_length;
     const Shape& shape = packed.data.shape();
     const Index count = std::accumulate(lengths.data(), lengths.data() + batch, Index{0});
@@ -226,10 +241,13 @@ PackedSequence<Real> pack_like(Var<Real> padded, const PackedSequence<Real>& lik
     const IntTensor lengths = lengths_of(op, like);
     const Index longest = static_cast<Index>(like.batch_sizes.size()), batch = static_cast<Index>(lengths.size());
     if (padded.rank() < 2 || padded.shape()[0] < longest || padded.shape()[1] != batch)
-        detail::fail_shape(op, fmt::format("the input must be (T, {}, …) with T = {} or more", batch, longest), {padded.shape()});
+        detail::fail_shape(op, fmt::format("the input must be (T, {}, …) with T = {} or more", batch, longest),
+                           {padded.shape()});
     const Index count = std::accumulate(lengths.data(), lengths.data() + batch, Index{0});
-    Rows rows = packed_rows(like.batch_sizes, like.sorted_indices, count, row_in_padded(false, padded.shape()[0], batch));
-    return pack(std::move(padded), std::move(rows), Order{like.batch_sizes, like.sorted_indices, like.unsorted_indices}, 2);
+    Rows rows =
+        packed_rows(like.batch_sizes, like.sorted_indices, count, row_in_padded(false, padded.shape()[0], batch));
+    return pack(std::move(padded), std::move(rows), Order{like.batch_sizes, like.sorted_indices, like.unsorted_indices},
+                2);
 }
 
 template <class Real>
@@ -238,7 +256,8 @@ PackedSequence<Real> pack_sequence(const Vars<Real>& sequences, bool enforce_sor
     IntTensor lengths, starts;
     Var<Real> all = joined(op, sequences, 1, lengths, starts);
     Order order = order_of(op, lengths, enforce_sorted);
-    Rows rows = packed_rows(order.batch_sizes, order.sorted, all.shape()[0], [&](Index t, Index b) { return starts.data()[b] + t; });
+    Rows rows = packed_rows(order.batch_sizes, order.sorted, all.shape()[0],
+                            [&](Index t, Index b) { return starts.data()[b] + t; });
     return pack(std::move(all), std::move(rows), std::move(order), 1);
 }
 
@@ -253,7 +272,8 @@ Var<Real> pad_sequence(const Vars<Real>& sequences, bool batch_first, double pad
     std::int64_t* to = rows.data();
     for (Index b = 0; b < batch; ++b)
         for (Index t = 0; t < lengths.data()[b]; ++t) *to++ = row(t, b);
-    const Shape out = batch_first ? with_tail({batch, steps}, all.shape(), 1) : with_tail({steps, batch}, all.shape(), 1);
+    const Shape out =
+        batch_first ? with_tail({batch, steps}, all.shape(), 1) : with_tail({steps, batch}, all.shape(), 1);
     const Index width = width_of(all.shape(), 1);
     return apply(Pad<Real>{std::move(rows), width, out, padding_value}, std::move(all));
 }
@@ -263,7 +283,8 @@ Vars<Real> unpad_sequence(Var<Real> padded, const IntTensor& lengths, bool batch
     constexpr std::string_view op = "unpad_sequence";
     if (!padded) detail::fail_usage(op, "the input is an empty Var");
     if (padded.rank() < 2)
-        detail::fail_shape(op, batch_first ? "the input must be (B, T, …)" : "the input must be (T, B, …)", {padded.shape()});
+        detail::fail_shape(op, batch_first ? "the input must be (B, T, …)" : "the input must be (T, B, …)",
+                           {padded.shape()});
     const Index steps = padded.shape()[batch_first ? 1 : 0], batch = padded.shape()[batch_first ? 0 : 1];
     check_lengths(op, lengths, batch, steps, 0);
     Vars<Real> sequences;
@@ -278,13 +299,13 @@ Vars<Real> unpack_sequence(const PackedSequence<Real>& packed) {
     return unpad_sequence(std::move(padded.values), padded.lengths, true);
 }
 
-#define UNROLL_INSTANTIATE(R)                                                                               \
-    template PackedSequence<R> pack_padded_sequence(Var<R>, const IntTensor&, bool, bool);                  \
-    template Padded<R> pad_packed_sequence(const PackedSequence<R>&, bool, double, Index);                  \
-    template PackedSequence<R> pack_like(Var<R>, const PackedSequence<R>&);                                 \
-    template PackedSequence<R> pack_sequence(const Vars<R>&, bool);                                         \
-    template Var<R> pad_sequence(const Vars<R>&, bool, double);                                             \
-    template Vars<R> unpad_sequence(Var<R>, const IntTensor&, bool);                                        \
+#define UNROLL_INSTANTIATE(R)                                                              \
+    template PackedSequence<R> pack_padded_sequence(Var<R>, const IntTensor&, bool, bool); \
+    template Padded<R> pad_packed_sequence(const PackedSequence<R>&, bool, double, Index); \
+    template PackedSequence<R> pack_like(Var<R>, const PackedSequence<R>&);                \
+    template PackedSequence<R> pack_sequence(const Vars<R>&, bool);                        \
+    template Var<R> pad_sequence(const Vars<R>&, bool, double);                            \
+    template Vars<R> unpad_sequence(Var<R>, const IntTensor&, bool);                       \
     template Vars<R> unpack_sequence(const PackedSequence<R>&);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -7,7 +7,6 @@
 #include <unroll/autograd/ops.hpp>
 #include <unroll/layers/recurrent.hpp>
 
-
 namespace unroll {
 
 /// Sequences, the longest first: `data` (N, …) holds the first elements of all of them, then the second elements of those
