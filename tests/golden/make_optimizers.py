@@ -35,7 +35,10 @@ def trajectory(kind, options, groups=None):
     members = [a, b]
     if groups:
         members = [dict(params=[p], **more) for p, more in zip((a, b), groups)]
-    optimizer = getattr(torch.optim, kind)(members, **options)
+    # PyTorch 1.13 divides by a wrong product of momenta in NAdam's plain loop, and by the right one in its loop over lists;
+    # since 2.0 both are right.
+    loop = dict(foreach=True) if kind == "NAdam" else {}
+    optimizer = getattr(torch.optim, kind)(members, **options, **loop)
     case = {"name": kind, "options": options}
     if groups:
         case["groups"] = groups

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
 STATIONS = (
     ("shape, error, kernels, programs", r"(error|shape|scalar|dual)\.|kernels/|pointwise/"),
     ("tensor", r"(pool|pool_vector|slab|buffer|xtensor|tensor|random|linalg)\."),
-    ("tape", r"(var|op|tape|parameter|scope|module|hooks)\."),
+    ("tape", r"(var|op|tape|parameter|scope|module|hooks|profile|parallel)\."),
     ("ops", r"ops\.|ops/|catalogue\."),
 )
 TAPE = 2
