@@ -72,7 +72,7 @@ struct UserLstm {
 template <class Layer>
 struct Carried {
     Layer layer;
-    std::vector<std::optional<typename Layer::State>> states{16};
+    std::vector<std::optional<typename Layer::State>> states = std::vector<std::optional<typename Layer::State>>(16);
 
     Var<float> operator()(Var<float> x, Index part, bool carry) {
         auto& state = states[static_cast<std::size_t>(part)];
@@ -162,7 +162,7 @@ Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store
     struct Side {
         DataParallel<float> parallel;
         Tensor<float> x, upstream;
-        std::vector<Tensor<float>> xs{16}, ups{16};
+        std::vector<Tensor<float>> xs = std::vector<Tensor<float>>(16), ups = xs;
         double value = 0;
     };
     auto side = std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
@@ -317,13 +317,14 @@ Job inference(const Request& r) {
 Job sample(const Request& r) {
     auto model = std::make_shared<CharModel>(r);
     model->store.eval();
-    auto sampler = std::make_shared<Sampler<float>>(SamplerOptions{}, RandomStream(1, "sample"));
+    auto sampler = std::make_shared<Sampler>();
+    auto random = std::make_shared<RandomStream>(1, "sample");
     auto token = std::make_shared<IntTensor>(IntTensor::from_shape({1, 1}));
     token->fill(0);
     constexpr Index kCharacters = 500;
     Job job;
     job.step = [=] {
-        for (Index k = 0; k < kCharacters; ++k) (*token)(0, 0) = (*sampler)(model->logits(*token));
+        for (Index k = 0; k < kCharacters; ++k) (*token)(0, 0) = (*sampler)(model->logits(*token), *random);
     };
     job.facts["units"] = kCharacters;
     return job;

@@ -149,7 +149,8 @@ template <class Real>
 Var<Real> embedding(Var<Real> weight, const IntTensor& tokens, Index padding_idx) {
     if (!weight) detail::fail_usage("embedding", "operand 0 is an empty Var");
     if (weight.rank() != 2) detail::fail_shape("embedding", "the weight must be (V, E)", {weight.shape()});
-    return apply(EmbeddingOp<Real>{checked("embedding", tokens, weight.shape()[0]), padding_idx}, std::move(weight));
+    EmbeddingOp<Real> op{checked("embedding", tokens, weight.shape()[0]), padding_idx};
+    return apply(std::move(op), std::move(weight));
 }
 
 template <class Real>
@@ -157,14 +158,16 @@ Var<Real> index_select(Var<Real> x, Index axis, const IntTensor& index) {
     if (!x) detail::fail_usage("index_select", "operand 0 is an empty Var");
     if (index.dimension() > 1) detail::fail_shape("index_select", "the positions must be a list", {x.shape(), shape_of(index)});
     const std::size_t at = detail::normal_axis("index_select", axis, x.rank());
-    return apply(IndexSelect<Real>{checked("index_select", index, x.shape()[at]), at}, std::move(x));
+    IndexSelect<Real> op{checked("index_select", index, x.shape()[at]), at};
+    return apply(std::move(op), std::move(x));
 }
 
 template <class Real>
 Var<Real> gather(Var<Real> x, Index axis, const IntTensor& index) {
     if (!x) detail::fail_usage("gather", "operand 0 is an empty Var");
     const std::size_t at = detail::normal_axis("gather", axis, x.rank());
-    return apply(Gather<Real>{checked("gather", index, x.shape()[at]), at}, std::move(x));
+    Gather<Real> op{checked("gather", index, x.shape()[at]), at};
+    return apply(std::move(op), std::move(x));
 }
 
 /// y = mask ? value : x; gx = 0 where the mask is true.
