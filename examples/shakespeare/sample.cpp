@@ -1,0 +1,61 @@
+// Writing text, and the command `sample`.
+#include "sample.hpp"
+
+#include "corpus.hpp"
+
+#include <unroll/train/interrupt.hpp>
+#include <unroll/train/terminal.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+
+namespace shakespeare {
+
+using namespace unroll;
+
+void generate(const CharModel<float>& model, const IntTensor& prime, Index length, const Sampler& sampler,
+              RandomStream& random, const std::function<bool(Index)>& take) {
+    if (length <= 0) return;
+    CharModel<float>::State state;
+    IntTensor token = IntTensor::from_shape({1, 1});
+    Var<float> logits;
+    for (const std::int64_t id : prime) {
+        token(0, 0) = id;
+        logits = model(token, state);
+    }
+    for (Index written = 0;;) {
+        token(0, 0) = sampler(logits, random);
+        if (!take(token(0, 0)) || ++written == length) return;
+        logits = model(token, state);
+    }
+}
+
+int run(const SampleOptions& options) {
+    const Sampler sampler({.temperature = options.temperature, .top_k = options.top_k, .top_p = options.top_p});
+    const SavedModel saved = read_model(options.model);
+    const IntTensor prime = encode_prime(saved.vocabulary, options.prime);
+    RandomStream random(options.seed, "sample");
+    InterruptGuard interrupt;
+    std::size_t failed = 0;
+    const auto write = [&](std::string_view text) {
+        failed += std::fwrite(text.data(), 1, text.size(), stdout) != text.size();
+    };
+    // What a model wrote must not move a terminal's cursor; in a file or a pipe it stays as it is.
+    const bool terminal = inspect_terminal(1).interactive;
+    const auto show = [&](const std::string& text) { write(terminal ? without_controls(text) : text); };
+    show(options.prime);
+    generate(*saved.model, prime, options.length, sampler, random, [&](Index id) {
+        show(saved.vocabulary.decode(id));
+        if (terminal) std::fflush(stdout);
+        return !interrupt.requested() && failed == 0;
+    });
+    write("\n");
+    if (std::fflush(stdout) != 0 || failed > 0)
+        throw IoError(fmt::format("cannot write the text: {}", std::generic_category().message(errno)));
+    return interrupt.exit_code();
+}
+
+}  // namespace shakespeare

@@ -1,0 +1,338 @@
+// A training run with its folder: checkpoints, model file, log, curve, and what is shown meanwhile.
+#include "train.hpp"
+
+#include "corpus.hpp"
+#include "evaluate.hpp"
+#include "sample.hpp"
+#include "trainer.hpp"
+
+#include <unroll/data/number_text.hpp>
+#include <unroll/io/atomic_file.hpp>
+#include <unroll/io/checkpoint.hpp>
+#include <unroll/layers/metrics.hpp>
+#include <unroll/train/cadence.hpp>
+#include <unroll/train/early_stopping.hpp>
+#include <unroll/train/interrupt.hpp>
+#include <unroll/train/json_log.hpp>
+#include <unroll/train/line_chart.hpp>
+#include <unroll/train/meters.hpp>
+#include <unroll/train/progress.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <cstdio>
+
+namespace shakespeare {
+
+using namespace unroll;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr Index kLogEvery = 10;       // steps
+constexpr Index kSampleLength = 240;  // characters
+constexpr Index kUnmeasured = 2;      // first steps, slower than the others
+constexpr Index kMeasured = 8;        // steps at least before their speed is believed
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+/// The files of a run.
+struct Folder {
+    fs::path path;
+    fs::path checkpoint() const { return path / "checkpoint.safetensors"; }
+    fs::path model() const { return path / "model.safetensors"; }
+    fs::path log() const { return path / "log.jsonl"; }
+    fs::path curve() const { return path / "loss.svg"; }
+
+    /// A new run must not replace an older one, and must be able to write.
+    void claim() const {
+        std::error_code error;
+        for (const fs::path& file : {checkpoint(), model()})
+            if (fs::exists(file, error))
+                throw IoError(fmt::format("'{}' holds a run already: go on with it by --resume, or give another --out",
+                                          path.string()));
+        fs::create_directories(path, error);
+        if (error && !fs::is_directory(path))
+            throw IoError(fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
+        for (const fs::path& file : {checkpoint(), model(), log(), curve()}) check_writable(file);
+    }
+};
+
+class Run {
+public:
+    Run(const TrainOptions& options, Corpus corpus, const StateDict* checkpoint)
+        : options_(options),
+          folder_{options.out},
+          corpus_(std::move(corpus)),
+          prime_(encode_prime(corpus_.vocabulary, options.prime)),
+          trainer_(options.recipe, corpus_.vocabulary.size(), corpus_.train(), options.check_finite),
+          stopping_({.patience = options.patience}) {
+        if (options.check_loss && corpus_.split.validation.empty())
+            throw ValueError("--check-loss needs a validation part: --val-fraction must be above 0");
+        if (checkpoint)
+            resume(*checkpoint);
+        else
+            folder_.claim();
+        watch_.pause();
+    }
+
+    int operator()(const std::string& program);
+
+private:
+    void resume(const StateDict& checkpoint);
+    void introduce();
+    void set_plan();
+    void learn();
+    void validate(Precision precision);
+    void log(double validation_loss);
+    void show_progress();
+    void show_sample();
+    void save_checkpoint();
+    void draw_curve() const;
+    double finish(const std::string& program);
+    bool is_over() const { return trainer_.finished() || stopping_.should_stop(); }
+
+    const TrainOptions options_;
+    const Folder folder_;
+    const Corpus corpus_;
+    const IntTensor prime_;
+    Trainer trainer_;
+    EarlyStopping stopping_;
+    StateDict best_;  // the model file with the lowest loss so far; empty: none yet
+    RunningMean since_log_;
+    Stopwatch watch_;
+    ThroughputMeter speed_{watch_};
+    SmoothedLoss smooth_{0.97};
+    ProgressBar bar_;
+    InterruptGuard interrupt_;
+    std::optional<JsonLog> log_;
+    std::optional<Every> validation_due_, sample_due_, checkpoint_due_;
+    Trainer::Step last_{kNaN, kNaN, kNaN};
+    double validation_loss_ = kNaN;
+    Index learnt_now_ = 0;      // steps of this process
+    double measured_from_ = 0;  // seconds
+};
+
+void Run::resume(const StateDict& checkpoint) {
+    trainer_.load_state_dict(checkpoint.sub("trainer"));
+    stopping_.load_state(checkpoint.json("best_loss"));
+    watch_.load_state(checkpoint.json("watch"));
+    since_log_.load_state(checkpoint.json("since_log"));
+    if (checkpoint.contains_prefix("best")) best_ = checkpoint.sub("best");
+}
+
+void Run::introduce() {
+    const ModelOptions& m = options_.recipe.model;
+    fmt::print("text        {}, {} distinct characters\n", options_.data.string(), corpus_.vocabulary.size());
+    fmt::print("            {}\n", corpus_.split.train.describe());
+    if (!corpus_.split.validation.empty()) fmt::print("            {}\n", corpus_.split.validation.describe());
+    fmt::print("network     {} with {} layer{} of {}, embedding {}, {} weights\n", m.cell, m.layers,
+               m.layers == 1 ? "" : "s", m.hidden, m.embed, with_commas(trainer_.store().parameter_count()));
+    fmt::print("training    {} streams of {} characters a step, {} thread{}\n", options_.recipe.batch,
+               options_.recipe.seq_len, num_threads(), num_threads() == 1 ? "" : "s");
+    fmt::print("folder      {}\n\n", folder_.path.string());
+    if (trainer_.steps() > 0) fmt::print("going on after step {}\n", with_commas(trainer_.steps()));
+    std::fflush(stdout);
+}
+
+/// Once the number of steps is known, so is when to do what.
+void Run::set_plan() {
+    if (trainer_.total_steps() == 0) {
+        if (learnt_now_ == kUnmeasured) measured_from_ = watch_.seconds();
+        const double budget = 60 * options_.recipe.minutes, seconds = watch_.seconds();
+        if (learnt_now_ < kUnmeasured + kMeasured || seconds < std::min(4.0, 0.05 * budget)) return;
+        const double per_second =
+            static_cast<double>(learnt_now_ - kUnmeasured) / std::max(1e-9, seconds - measured_from_);
+        const double more = std::min(1e12, per_second * std::max(0.0, budget - seconds));
+        trainer_.set_total_steps(trainer_.steps() + static_cast<Index>(more));
+        bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
+                               with_commas(trainer_.total_steps()), options_.recipe.minutes));
+    }
+    if (validation_due_) return;
+    const auto part = [&](Index parts) { return std::max<Index>(1, (trainer_.total_steps() + parts - 1) / parts); };
+    const Index validate_every = options_.validate_every.value_or(part(20));
+    validation_due_.emplace(CadenceOptions{.steps = validate_every});
+    sample_due_.emplace(CadenceOptions{.steps = options_.sample_every.value_or(part(5))});
+    checkpoint_due_.emplace(CadenceOptions{.steps = options_.checkpoint_every.value_or(validate_every)});
+}
+
+void Run::show_progress() {
+    const Index total = trainer_.total_steps(), step = trainer_.steps();
+    ProgressStatus status;
+    status.epoch = static_cast<Index>(trainer_.epochs()) + 1;
+    if (total > 0) {
+        const double passes =
+            trainer_.epochs() / static_cast<double>(std::max<Index>(1, step)) * static_cast<double>(total);
+        status.epochs = std::max<Index>(1, static_cast<Index>(std::ceil(passes - 1e-9)));
+        status.epoch = std::min(status.epoch, status.epochs);
+        status.fraction = static_cast<double>(step) / static_cast<double>(total);
+        status.seconds_left =
+            static_cast<double>((total - step) * trainer_.characters_per_step()) / speed_.per_second();
+    }
+    status.step = step;
+    status.steps = total;
+    status.train_loss = smooth_.value();
+    status.validation_loss = validation_loss_;
+    status.units_per_second = speed_.per_second();
+    bar_.update(status);
+}
+
+void Run::log(double validation_loss) {
+    log_->write({{"step", trainer_.steps()},
+                 {"epoch", trainer_.epochs()},
+                 {"train_loss", since_log_.mean()},
+                 {"val_loss", validation_loss},
+                 {"lr", last_.lr},
+                 {"grad_norm", last_.gradient_norm},
+                 {"chars_per_second", speed_.per_second()},
+                 {"seconds", watch_.seconds()}});
+    since_log_.reset();
+}
+
+/// Measures the loss, and keeps the model if it is the best so far; without a validation part the last model is the best.
+void Run::validate(Precision precision) {
+    const Trainer::Evaluating evaluating(trainer_);
+    const bool measured = !corpus_.split.validation.empty();
+    if (measured) {
+        validation_loss_ = evaluate(trainer_.model(), corpus_.validation(), precision).loss;
+        if (!std::isfinite(validation_loss_))
+            throw Diverged(fmt::format("the validation loss after step {} is {}: try a smaller --lr", trainer_.steps(),
+                                       validation_loss_));
+        if (!stopping_.update(validation_loss_, trainer_.steps())) return;
+    }
+    const nlohmann::json training{{"step", trainer_.steps()},
+                                  {"epoch", trainer_.epochs()},
+                                  {"val_loss", measured ? nlohmann::json(validation_loss_) : nlohmann::json()},
+                                  {"split", (measured ? corpus_.split.validation : corpus_.split.train).describe()},
+                                  {"seed", options_.recipe.seed}};
+    best_ = model_state(trainer_.store(), options_.recipe.model, corpus_.vocabulary, options_.recipe.val_fraction,
+                        training);
+    save_model(folder_.model(), best_);
+}
+
+void Run::show_sample() {
+    const Trainer::Evaluating evaluating(trainer_);
+    RandomStream random(options_.recipe.seed, static_cast<std::uint64_t>(trainer_.steps()));
+    std::string text = options_.prime;
+    generate(trainer_.model(), prime_, kSampleLength, Sampler({.temperature = 0.8}), random, [&](Index id) {
+        text += corpus_.vocabulary.decode(id);
+        return true;
+    });
+    bar_.print(fmt::format("\n—— after step {} ——\n{}\n", with_commas(trainer_.steps()), text));
+}
+
+void Run::save_checkpoint() {
+    StateDict all;
+    all.put_json("recipe", options_.recipe);
+    all.put_json("corpus", fs::absolute(options_.data).string());
+    all.put_json("vocabulary", corpus_.vocabulary.to_json());
+    all.put_json("best_loss", stopping_.state());
+    all.put_json("watch", watch_.state());
+    all.put_json("since_log", since_log_.state());
+    all.add("trainer", trainer_.state_dict());
+    if (!best_.empty()) all.add("best", best_);
+    unroll::save_checkpoint(folder_.checkpoint(), all);
+}
+
+void Run::draw_curve() const {
+    const auto lines = read_json_log(folder_.log());
+    const LogColumn train = column_of(lines, "step", "train_loss"), validation = column_of(lines, "step", "val_loss");
+    LineChart chart({.title = "Loss of the network",
+                     .subtitle = corpus_.split.validation.empty() ? "" : corpus_.split.validation.describe(),
+                     .x_label = "step",
+                     .y_label = "nats per character"});
+    chart.add({.name = "training", .x = train.x, .y = train.y, .smoothing = 0.8});
+    if (!validation.x.empty()) chart.add({.name = "validation", .x = validation.x, .y = validation.y, .points = true});
+    chart.save(folder_.curve());
+}
+
+/// One step, and what is due after it.
+void Run::learn() {
+    watch_.resume();
+    last_ = trainer_.step();
+    ++learnt_now_;
+    watch_.pause();
+    speed_.add(static_cast<double>(trainer_.characters_per_step()));
+    smooth_.add(last_.loss);
+    since_log_.add(last_.loss);
+    set_plan();
+    const Index step = trainer_.steps();
+    const bool validating = validation_due_ && !trainer_.finished() && validation_due_->due(step, 0);
+    if (validating) validate(Precision::estimate);
+    if (validating || step % kLogEvery == 0) log(validating ? validation_loss_ : kNaN);
+    show_progress();
+    if (sample_due_ && !trainer_.finished() && sample_due_->due(step, 0)) show_sample();
+    if (checkpoint_due_ && !trainer_.finished() && checkpoint_due_->due(step, 0)) {
+        draw_curve();
+        save_checkpoint();
+    }
+}
+
+/// The last measurements; returns the loss of the model that is kept.
+double Run::finish(const std::string& program) {
+    if (best_.empty() || (trainer_.finished() && learnt_now_ > 0)) validate(Precision::exact);
+    save_checkpoint();
+    save_model(folder_.model(), best_);
+    const Index best_step = best_.json("training").at("step").get<Index>();
+    if (!corpus_.split.validation.empty() && (best_step < trainer_.steps() || learnt_now_ == 0)) {
+        const SavedModel kept = read_model(folder_.model());
+        validation_loss_ = evaluate(*kept.model, corpus_.validation(), Precision::exact).loss;
+    }
+    log(validation_loss_);
+    draw_curve();
+    show_progress();
+    bar_.finish();
+    fmt::print("\n");
+    if (std::isfinite(validation_loss_))
+        fmt::print("validation loss  {:.4f} nats per character ({:.3f} bits), {}\n", validation_loss_,
+                   bits_per_symbol(validation_loss_), corpus_.split.validation.describe());
+    fmt::print("model            {} (after step {})\n", folder_.model().string(), with_commas(best_step));
+    fmt::print("loss curve       {}\n", folder_.curve().string());
+    fmt::print("write more       {} sample --model {}\n", program, folder_.path.string());
+    return validation_loss_;
+}
+
+int Run::operator()(const std::string& program) {
+    introduce();
+    log_ = trainer_.steps() > 0 ? JsonLog::resume(folder_.log(), trainer_.steps()) : JsonLog::create(folder_.log());
+    if (trainer_.total_steps() > 0) set_plan();
+    while (!is_over() && !interrupt_.requested()) learn();
+    if (!is_over()) {
+        save_checkpoint();
+        draw_curve();
+        bar_.finish();
+        fmt::print("\nstopped after step {}; go on with: {} train --resume {}\n", with_commas(trainer_.steps()),
+                   program, folder_.path.string());
+        return interrupt_.exit_code();
+    }
+    const double loss = finish(program);
+    if (!options_.check_loss) return 0;
+    const bool close = std::abs(loss - *options_.check_loss) <= 0.05 * *options_.check_loss;
+    fmt::print("check            {:.4f} is {} 5 % of {:.4f}\n", loss, close ? "within" : "NOT within",
+               *options_.check_loss);
+    return close ? 0 : 1;
+}
+
+}  // namespace
+
+int run(const TrainOptions& given, const std::string& program) {
+    if (given.threads > 0) set_num_threads(given.threads);
+    TrainOptions options = given;
+    std::optional<StateDict> checkpoint;
+    if (!options.resume.empty()) {
+        const fs::path path = Folder{options.resume}.checkpoint();
+        checkpoint = load_checkpoint(path);
+        try {
+            options.recipe = checkpoint->json("recipe").get<Recipe>();
+            if (options.data.empty()) options.data = checkpoint->json("corpus").get<std::string>();
+        } catch (const nlohmann::json::exception& error) {
+            throw IoError(fmt::format("cannot use '{}': its options are not those of this program: {}", path.string(),
+                                      error.what()));
+        }
+    }
+    Corpus corpus = read_corpus(options.data, options.recipe.val_fraction);
+    return Run(options, std::move(corpus), checkpoint ? &*checkpoint : nullptr)(program);
+}
+
+}  // namespace shakespeare
