@@ -101,6 +101,22 @@ auto result_of(std::index_sequence<I...>) -> decltype(std::declval<Function&>()(
 template <class... Operands>
 inline constexpr auto kOperandTable = operand_table<Operands...>();
 
+/// pointwise() under another name: what single ops that are pointwise programs record. The name lives as long as the process.
+template <class Function, class... Operands>
+auto named_pointwise(std::string_view name, Function&& function, Operands&&... operands) {
+    using Real = typename FirstReal<typename OperandTraits<std::remove_cvref_t<Operands>>::Real...>::type;
+    constexpr auto& table = kOperandTable<std::remove_cvref_t<Operands>...>;
+    const PointwiseCall call = compile_pointwise<table.size()>(function);
+    std::array<Var<Real>, sizeof...(Operands)> in{operand_value<Real>(std::forward<Operands>(operands))...};
+    using Result = decltype(result_of<Function>(std::make_index_sequence<table.size()>{}));
+    std::array<Var<Real>, is_single_result<Result> ? 1 : result_count<Result>()> out;
+    run_pointwise<Real>(name, call, table, in, out);
+    if constexpr (is_single_result<Result>)
+        return std::move(out[0]);
+    else
+        return out;
+}
+
 }  // namespace detail
 
 /// Applies a function elementwise. Operands: Vars, columns<N>(Var), arrays, numbers; at least one Var. Returns one Var, or a
@@ -108,17 +124,7 @@ inline constexpr auto kOperandTable = operand_table<Operands...>();
 /// @throws ShapeError if shapes do not broadcast, or a last axis is no multiple of the number of columns
 template <class Function, class... Operands>
 auto pointwise(Function&& function, Operands&&... operands) {
-    using Real = typename detail::FirstReal<typename detail::OperandTraits<std::remove_cvref_t<Operands>>::Real...>::type;
-    constexpr auto& table = detail::kOperandTable<std::remove_cvref_t<Operands>...>;
-    const detail::PointwiseCall call = detail::compile_pointwise<table.size()>(function);
-    std::array<Var<Real>, sizeof...(Operands)> in{detail::operand_value<Real>(std::forward<Operands>(operands))...};
-    using Result = decltype(detail::result_of<Function>(std::make_index_sequence<table.size()>{}));
-    std::array<Var<Real>, detail::is_single_result<Result> ? 1 : detail::result_count<Result>()> out;
-    detail::run_pointwise<Real>("pointwise", call, table, in, out);
-    if constexpr (detail::is_single_result<Result>)
-        return std::move(out[0]);
-    else
-        return out;
+    return detail::named_pointwise("pointwise", function, std::forward<Operands>(operands)...);
 }
 
 /// A function and its derivative as text, with what is saved for backward.
