@@ -8,13 +8,17 @@
 namespace unroll {
 namespace {
 
-void check(std::string_view layer, const CellOptions& o) {
-    if (o.input_size < 1 || o.hidden_size < 1)
-        throw ValueError(fmt::format("[{}] input_size and hidden_size must be 1 or more; got {} and {}", layer,
-                                     Index(o.input_size), Index(o.hidden_size)));
+/// hidden_size, once the options are known to be right: nothing may be built before.
+template <class Real>
+Index checked(const Scope<Real>& at, std::string_view layer, const CellOptions& o) {
+    const auto guard = at.enter();
+    if (o.input_size < 1) detail::fail_value(layer, fmt::format("input_size must be 1 or more; got {}", Index(o.input_size)));
+    if (o.hidden_size < 1) detail::fail_value(layer, fmt::format("hidden_size must be 1 or more; got {}", Index(o.hidden_size)));
     if (o.proj_size < 0 || o.proj_size >= o.hidden_size)
-        throw ValueError(fmt::format("[{}] proj_size must be 0 (none) to hidden_size − 1 = {}; got {}", layer,
-                                     Index(o.hidden_size) - 1, o.proj_size));
+        detail::fail_value(layer, fmt::format("proj_size must be 0 (none) to hidden_size − 1 = {}; got {}", Index(o.hidden_size) - 1,
+                                              o.proj_size));
+    if (o.forget_bias && !o.bias) detail::fail_value(layer, "forget_bias needs bias = true");
+    return o.hidden_size;
 }
 
 /// U(−1/√H, 1/√H), as PyTorch initialises everything in a recurrent layer.
@@ -43,7 +47,7 @@ Parameter<Real> bias(const Scope<Real>& at, const char* name, const CellOptions&
 
 template <class Real>
 RNNCell<Real>::RNNCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_((check("RNN", o), o.hidden_size)), nonlinearity_(o.nonlinearity),
+    : hidden_size_(checked(at, "RNN", o)), nonlinearity_(o.nonlinearity),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.hidden_size, o.hidden_size)), bias_ih_(bias(at, "bias_ih", o, o.hidden_size)),
       bias_hh_(bias(at, "bias_hh", o, o.hidden_size)) {}
@@ -64,13 +68,12 @@ State<Real, 1> RNNCell<Real>::step(Var<Real> projected, State<Real, 1> state) co
 
 template <class Real>
 LSTMCell<Real>::LSTMCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_((check("LSTM", o), o.hidden_size)), proj_size_(o.proj_size),
+    : hidden_size_(checked(at, "LSTM", o)), proj_size_(o.proj_size),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 4 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.proj_size > 0 ? o.proj_size : Index(o.hidden_size), 4 * o.hidden_size)),
       bias_ih_(bias(at, "bias_ih", o, 4 * o.hidden_size)), bias_hh_(bias(at, "bias_hh", o, 4 * o.hidden_size)) {
     if (proj_size_ > 0) weight_hr_ = weight(at, "weight_hr", o, hidden_size_, proj_size_);
     if (!o.forget_bias) return;
-    if (!o.bias) throw ValueError("[LSTM] forget_bias needs bias = true");
     std::fill_n(bias_ih_.mutable_value().data() + hidden_size_, hidden_size_, Real(*o.forget_bias));
     std::fill_n(bias_hh_.mutable_value().data() + hidden_size_, hidden_size_, Real(0));
 }
@@ -98,7 +101,7 @@ State<Real, 2> LSTMCell<Real>::step(Var<Real> projected, State<Real, 2> state) c
 
 template <class Real>
 GRUCell<Real>::GRUCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_((check("GRU", o), o.hidden_size)), reset_(o.reset),
+    : hidden_size_(checked(at, "GRU", o)), reset_(o.reset),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 3 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.hidden_size, 3 * o.hidden_size)),
       bias_ih_(bias(at, "bias_ih", o, 3 * o.hidden_size)), bias_hh_(bias(at, "bias_hh", o, 3 * o.hidden_size)) {}

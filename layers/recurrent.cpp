@@ -100,24 +100,29 @@ Var<Real> zero_state(Index batch, Index size) {
     return zero;
 }
 
+void check_loop_options(const Shape& x, const LoopOptions& options) {
+    if (x[0] < 1) fail_shape("recurrent", "the input must have at least one time step", {x});
+    if (options.truncate < 0 || options.checkpoint < 0)
+        fail_value("recurrent", fmt::format("truncate and checkpoint are numbers of steps, 0 (off) or more; got {} and {}",
+                                            options.truncate, options.checkpoint));
+    if (!options.lengths) return;
+    if (!(shape_of(*options.lengths) == Shape{x[1]}))
+        fail_shape("recurrent", "lengths must have one element for each row", {x, shape_of(*options.lengths)});
+    for (const std::int64_t length : *options.lengths)
+        if (length < 1 || length > x[0])
+            fail_value("recurrent", fmt::format("each length must be 1 to T = {}; got {}", x[0], length));
+}
+
 template <class Real>
 void check_loop_input(const Var<Real>& x, std::span<const Var<Real>> state, std::span<const Index> sizes,
                       const LoopOptions& options) {
     if (!x) fail_usage("recurrent", "the input is an empty Var");
     if (x.rank() != 3) fail_shape("recurrent", "the input must be (T, B, features)", {x.shape()});
-    if (x.shape()[0] < 1) fail_shape("recurrent", "the input must have at least one time step", {x.shape()});
     for (std::size_t k = 0; k < state.size(); ++k)
         if (state[k] && !(state[k].shape() == Shape{x.shape()[1], sizes[k]}))
             fail_shape("recurrent", fmt::format("state {} must be ({}, {}) for this input", k, x.shape()[1], sizes[k]),
                        {x.shape(), state[k].shape()});
-    if (options.truncate < 0 || options.checkpoint < 0)
-        fail_value("recurrent", "truncate and checkpoint are numbers of steps, 0 (off) or more");
-    if (!options.lengths) return;
-    if (static_cast<Index>(options.lengths->size()) != x.shape()[1])
-        fail_shape("recurrent", "lengths must have one element for each row", {x.shape(), shape_of(*options.lengths)});
-    for (const std::int64_t length : *options.lengths)
-        if (length < 1 || length > x.shape()[0])
-            fail_value("recurrent", fmt::format("each length must be 1 to T = {}; got {}", x.shape()[0], length));
+    check_loop_options(x.shape(), options);
 }
 
 template <class Real>

@@ -56,6 +56,8 @@ Var<Real> zero_state(Index batch, Index size);
 template <class Real>
 void check_loop_input(const Var<Real>& x, std::span<const Var<Real>> state, std::span<const Index> sizes,
                       const LoopOptions& options);
+/// Whether a loop over x (T, B, …) can run with these options. @throws ShapeError, ValueError
+void check_loop_options(const Shape& x, const LoopOptions& options);
 
 }  // namespace detail
 

@@ -6,6 +6,16 @@
 namespace unroll {
 namespace {
 
+/// num_layers, once the options are known to be right: nothing may be built before.
+template <class Real>
+Index checked(const Scope<Real>& at, std::string_view name, Index num_layers, double dropout) {
+    const auto guard = at.enter();
+    if (num_layers < 1) detail::fail_value(name, fmt::format("num_layers must be 1 or more; got {}", num_layers));
+    if (!(dropout >= 0 && dropout < 1))
+        detail::fail_value(name, fmt::format("dropout must be 0 or more and less than 1; got {}", dropout));
+    return num_layers;
+}
+
 CellOptions with_suffix(CellOptions options, std::string_view suffix, Index input_size) {
     options.suffix = suffix;
     options.input_size = Size(input_size);
@@ -17,33 +27,42 @@ CellOptions with_suffix(CellOptions options, std::string_view suffix, Index inpu
 template <class Real, class Cell>
 RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers,
                                              bool bidirectional, double dropout, bool batch_first)
-    : name_(name), at_(at), input_size_(cell.input_size), num_layers_(num_layers), directions_(bidirectional ? 2 : 1),
+    : name_(name), at_(at), input_size_(cell.input_size), num_layers_(checked(at, name, num_layers, dropout)),
+      directions_(bidirectional ? 2 : 1),
       batch_first_(batch_first),
       layers_(at, cell.input_size, {num_layers, bidirectional, dropout},
               [&](Scope<Real> scope, Index layer, bool reverse, Index width) {
                   // PyTorch's names: all parameters lie in one module, "weight_ih_l0", "weight_ih_l0_reverse", …
                   const std::string suffix = fmt::format("_l{}{}", layer, reverse ? "_reverse" : "");
                   return Recurrent<Real, Cell>(scope, with_suffix(cell, suffix, width));
-              }) {
-    if (!(dropout >= 0 && dropout < 1))
-        throw ValueError(fmt::format("[{}] dropout must be 0 or more and less than 1; got {}", name, dropout));
+              }) {}
+
+template <class Real, class Cell>
+void RecurrentLayers<Real, Cell>::check_states(const Shape& x, const std::optional<State>& state, Index batch) const {
+    if (!state) return;
+    const Index rows = num_layers_ * directions_;
+    for (std::size_t k = 0; k < kStates; ++k) {
+        const Var<Real>& s = (*state)[k];
+        const Index features = layers_.layer(0).cell().state_size(static_cast<int>(k));
+        if (!s) continue;
+        if (batch < 0 && !(s.shape() == Shape{rows, features}))
+            detail::fail_shape(name_, fmt::format("for an unbatched input state {} must be (layers·directions, features) = ({}, {})", k,
+                                                  rows, features), {x, s.shape()});
+        if (batch >= 0 && !(s.shape() == Shape{rows, batch, features}))
+            detail::fail_shape(name_, fmt::format("state {} must be (layers·directions, B, features) = ({}, {}, {})", k, rows, batch,
+                                                  features), {x, s.shape()});
+    }
 }
 
 template <class Real, class Cell>
 typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Var<Real> x, std::optional<State> state,
                                                                              const LoopOptions& options) const {
-    const Index batch = x.shape()[1], rows = num_layers_ * directions_;
     typename Stacked<Real, Cell>::States each;
     if (state) {
-        each.resize(static_cast<std::size_t>(rows));
+        each.resize(static_cast<std::size_t>(num_layers_ * directions_));
         for (std::size_t k = 0; k < kStates; ++k) {
-            const Index features = layers_.layer(0).cell().state_size(static_cast<int>(k));
-            const Var<Real>& s = (*state)[k];
-            if (!s) continue;  // this part of the state is missing: zero
-            if (!(s.shape() == Shape{rows, batch, features}))
-                detail::fail_shape(name_, fmt::format("state {} must be (layers·directions, B, features) = ({}, {}, {})", k, rows,
-                                                      batch, features), {x.shape(), s.shape()});
-            Vars<Real> parts = unbind(s);
+            if (!(*state)[k]) continue;  // this part of the state is missing: zero
+            Vars<Real> parts = unbind(std::move((*state)[k]));
             for (std::size_t i = 0; i < each.size(); ++i) each[i][k] = std::move(parts[i]);
         }
     }
@@ -61,31 +80,31 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
 template <class Real, class Cell>
 typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operator()(Var<Real> x, std::optional<State> state,
                                                                                     const LoopOptions& options) const {
+    // Everything is checked before the first op is recorded.
     const auto guard = at_.enter();
     if (!x) detail::fail_usage(name_, "the input is an empty Var");
     const bool unbatched = x.rank() == 2;
     if ((x.rank() != 3 && !unbatched) || x.shape().back() != input_size_)
-        detail::fail_shape(name_, fmt::format("the input must be {} or (T, {}) unbatched",
-                                              batch_first_ ? fmt::format("(B, T, {})", input_size_) : fmt::format("(T, B, {})", input_size_),
-                                              input_size_), {x.shape()});
+        detail::fail_shape(name_, fmt::format("the input must be ({}, {}) or (T, {}) unbatched", batch_first_ ? "B, T" : "T, B",
+                                              input_size_, input_size_), {x.shape()});
     if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
+    const bool turned = batch_first_ && !unbatched;
+    const Index steps = x.shape()[turned ? 1 : 0], batch = unbatched ? 1 : x.shape()[turned ? 0 : 1];
+    detail::check_loop_options({steps, batch, input_size_}, options);
+    check_states(x.shape(), state, unbatched ? -1 : batch);
     if (unbatched) {
         x = unsqueeze(std::move(x), 1);
         if (state)
             for (Var<Real>& s : *state)
-                if (s) {
-                    if (s.rank() != 2)
-                        detail::fail_shape(name_, "for an unbatched input a state must be (layers·directions, features)", {x.shape(), s.shape()});
-                    s = unsqueeze(std::move(s), 1);
-                }
-    } else if (batch_first_) {
+                if (s) s = unsqueeze(std::move(s), 1);
+    } else if (turned) {
         x = transpose(std::move(x), 0, 1);
     }
     Output result = run(std::move(x), std::move(state), options);
     if (unbatched) {
         result.output = squeeze(std::move(result.output), 1);
         for (Var<Real>& s : result.state) s = squeeze(std::move(s), 1);
-    } else if (batch_first_) {
+    } else if (turned) {
         result.output = transpose(std::move(result.output), 0, 1);
     }
     return result;
@@ -95,9 +114,16 @@ template <class Real, class Cell>
 PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, Cell>::operator()(
     const PackedSequence<Real>& x, std::optional<State> state, LoopOptions options) const {
     const auto guard = at_.enter();
-    const Padded<Real> padded = pad_packed_sequence(x);
+    if (!x.data) detail::fail_usage(name_, "the input is an empty PackedSequence");
+    if (x.data.rank() != 2 || x.data.shape().back() != input_size_)
+        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", input_size_), {x.data.shape()});
+    if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
+    if (options.lengths) detail::fail_usage(name_, "lengths come with the PackedSequence");
+    check_states(x.data.shape(), state, x.batch_sizes.size() == 0 ? 0 : x.batch_sizes(0));
+    Padded<Real> padded = pad_packed_sequence(x);
     options.lengths = &padded.lengths;
-    Output made = run(padded.values, std::move(state), options);
+    detail::check_loop_options(padded.values.shape(), options);
+    Output made = run(std::move(padded.values), std::move(state), options);
     return {pack_like(std::move(made.output), x), std::move(made.state)};
 }
 

@@ -60,6 +60,7 @@ public:
     /// @throws ShapeError naming what is expected
     Output operator()(Var<Real> x, std::optional<State> state = {}, const LoopOptions& options = {}) const;
     /// Sequences of different lengths; the output is packed the same way. State rows are in the caller's order.
+    /// @throws ShapeError, ValueError, UsageError
     PackedOutput<Real, kStates> operator()(const PackedSequence<Real>& x, std::optional<State> state = {},
                                            LoopOptions options = {}) const;
 
@@ -70,6 +71,8 @@ protected:
                     double dropout, bool batch_first);
 
 private:
+    /// @param batch B, or −1 for an unbatched input. @throws ShapeError
+    void check_states(const Shape& x, const std::optional<State>& state, Index batch) const;
     Output run(Var<Real> x, std::optional<State> state, const LoopOptions& options) const;
 
     std::string_view name_;
