@@ -9,14 +9,25 @@
 #include <bit>
 
 namespace unroll {
+namespace {
+
+/// Number of bits set; a few at most, and no instruction that every processor has counts them.
+int bits_in(std::uint64_t mask) noexcept {
+    int count = 0;
+    for (; mask; mask &= mask - 1) ++count;
+    return count;
+}
+
+}  // namespace
+
 namespace detail {
 
 template <class Real>
 InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {
-    shapes_ = in.size() <= few_.size() ? few_.data() : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
+    shapes_ = in.size() <= kFew ? reinterpret_cast<Shape*>(few_) : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
     for (std::size_t i = 0; i < in.size(); ++i) {
         if (!in[i]) {
-            if (shapes_ != few_.data()) pool_free(shapes_);
+            if (shapes_ != reinterpret_cast<Shape*>(few_)) pool_free(shapes_);
             fail_usage(op, "operand " + std::to_string(i) + " is an empty Var");
         }
         new (&shapes_[i]) Shape(in[i].internal()->shape);
@@ -25,7 +36,7 @@ InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {
 
 template <class Real>
 InputShapes<Real>::~InputShapes() {
-    if (shapes_ != few_.data()) pool_free(shapes_);
+    if (shapes_ != reinterpret_cast<Shape*>(few_)) pool_free(shapes_);
 }
 
 template class InputShapes<float>;
@@ -143,7 +154,7 @@ void Forward<Real>::commit(void* op) {
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
     if (!tape_) return;
     using detail::SlotFlag;
-    const auto saved = static_cast<std::uint32_t>(std::popcount(saved_in_) + std::popcount(saved_out_) +
+    const auto saved = static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) +
                                                   static_cast<int>(saved_count_));
     detail::Node* node = tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()),
                                          static_cast<std::uint32_t>(out_.size()), saved);
@@ -186,7 +197,7 @@ namespace {
 template <class Real>
 detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before) {
     UNROLL_ASSERT(number < 64 && (mask >> number & 1));
-    const int place = before + std::popcount(mask & ((std::uint64_t{1} << number) - 1));
+    const int place = before + bits_in(mask & ((std::uint64_t{1} << number) - 1));
     return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
 }
 
@@ -210,14 +221,14 @@ View<Real> Backward<Real>::in(Index i) const {
 
 template <class Real>
 View<Real> Backward<Real>::out(Index k) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_out, k, std::popcount(node_.saved_in));
+    const auto* v = saved_value<Real>(node_, node_.saved_out, k, bits_in(node_.saved_in));
     return {v->data, v->shape.size()};
 }
 
 template <class Real>
 View<Real> Backward<Real>::saved(Index j) const {
     const Operand<Real> operand = saved_operand(j);
-    const auto first = std::popcount(node_.saved_in) + std::popcount(node_.saved_out);
+    const auto first = bits_in(node_.saved_in) + bits_in(node_.saved_out);
     const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
     return {operand.data, v->shape.size()};
 }
@@ -408,13 +419,13 @@ Operand<Real> Backward<Real>::in_operand(Index i) const {
 
 template <class Real>
 Operand<Real> Backward<Real>::out_operand(Index k) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_out, k, std::popcount(node_.saved_in));
+    const auto* v = saved_value<Real>(node_, node_.saved_out, k, bits_in(node_.saved_in));
     return {v->data, v->block.get()};
 }
 
 template <class Real>
 Operand<Real> Backward<Real>::saved_operand(Index j) const {
-    const auto first = std::popcount(node_.saved_in) + std::popcount(node_.saved_out);
+    const auto first = bits_in(node_.saved_in) + bits_in(node_.saved_out);
     UNROLL_ASSERT(first + j < static_cast<Index>(node_.saved));
     const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
     return {v->data, v->block.get()};

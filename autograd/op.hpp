@@ -57,17 +57,17 @@ public:
     const Shape& in(Index i) const noexcept { return in_[i]; }
     /// Adds one output (at most sixteen this way).
     void output(const Shape& shape) {
-        UNROLL_ASSERT(outputs_ < static_cast<Index>(out_.size()) && !equal_);
-        out_[static_cast<std::size_t>(outputs_++)] = shape;
+        UNROLL_ASSERT(outputs_ < kMost && !equal_);
+        new (out_at(outputs_++)) Shape(shape);
     }
     /// Any number of outputs of one shape.
     void outputs(Index count, const Shape& shape) {
-        out_[0] = shape;
+        new (out_at(0)) Shape(shape);
         outputs_ = count;
         equal_ = true;
     }
     Index outputs() const noexcept { return outputs_; }
-    const Shape& out(Index k) const noexcept { return out_[equal_ ? 0 : static_cast<std::size_t>(k)]; }
+    const Shape& out(Index k) const noexcept { return *const_cast<Shapes*>(this)->out_at(equal_ ? 0 : k); }
 
     /// Throws ShapeError with the op's name, every operand, the rule, the module path and the time step.
     [[noreturn]] void fail(std::string_view rule) const {
@@ -82,7 +82,11 @@ private:
     std::string_view op_;
     const Shape* in_;
     Index inputs_;
-    std::array<Shape, 16> out_;
+    static constexpr Index kMost = 16;
+    static_assert(std::is_trivially_destructible_v<Shape>);
+    Shape* out_at(Index k) noexcept { return reinterpret_cast<Shape*>(out_) + k; }
+
+    alignas(Shape) std::byte out_[kMost * sizeof(Shape)];  // set one by one: most ops have one output
     Index outputs_ = 0;
     bool equal_ = false;
 };
@@ -143,6 +147,8 @@ public:
     void share(Index k, Index i, Index offset = 0);
     /// Output k takes over the memory of input i if nobody else can see it; says whether it did.
     bool take(Index k, Index i);
+    /// Whether nobody but this op will read input i any more, so that it may be overwritten once it has been read.
+    bool may_overwrite(Index i) const noexcept { return last_handle(i); }
     /// Output k stands for memory that somebody else made (a child tape's output, equal slices of one slab).
     void place(Index k, const detail::BlockRef& block, Real* data, bool exclusive);
     /// Whether the value behind input i has no other handle, so that parts of it may be given away.
@@ -261,7 +267,8 @@ public:
     const Shape* data() const noexcept { return shapes_; }
 
 private:
-    std::array<Shape, 4> few_;
+    static constexpr std::size_t kFew = 4;
+    alignas(Shape) std::byte few_[kFew * sizeof(Shape)];
     Shape* shapes_;
 };
 

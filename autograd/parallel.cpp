@@ -172,10 +172,13 @@ Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Sha
     });
     ShardDraws::advance(draws);
     Real total(0);
-    for (Index s = 0; s < shards; ++s) {
-        total += losses[static_cast<std::size_t>(s)];
-        if (s > 0) store_.gradients().add(*others_[static_cast<std::size_t>(s - 1)]);
-    }
+    for (Index s = 0; s < shards; ++s) total += losses[static_cast<std::size_t>(s)];
+    for (Index s = 1; s < shards; ++s) store_.gradients().prepare_to_add(*others_[static_cast<std::size_t>(s - 1)]);
+    if (shards > 1)
+        parallel_for(static_cast<Index>(store_.entries().size()), [&](Index e) {
+            for (Index s = 1; s < shards; ++s)
+                store_.gradients().add_entry(*others_[static_cast<std::size_t>(s - 1)], *store_.entries()[static_cast<std::size_t>(e)]);
+        });
     return total;
 }
 

@@ -1,4 +1,5 @@
 // Parameters: the blocks of a store, what its gradients hold, names and scopes.
+#include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/parameter.hpp>
 
 #include <fmt/format.h>
@@ -141,7 +142,7 @@ void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
     if (part.state == State::stale) {
         std::copy_n(gradient, n, to);
     } else {
-        for (Index i = 0; i < n; ++i) to[i] += gradient[i];
+        detail::add_to(to, gradient, n);
     }
     for (const Index row : part.rows) part.marks[static_cast<std::size_t>(row)] = 0;
     part.rows.clear();
@@ -170,17 +171,26 @@ void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, 
 }
 
 template <class Real>
-void Gradients<Real>::add(Gradients& other) {
+void Gradients<Real>::prepare_to_add(Gradients& other) {
+    apply_outstanding();
     other.apply_outstanding();
+    fit();
     other.fit();
-    for (const Entry* entry : store_->entries()) {
-        Part& part = *other.parts_[entry->number];
-        if (part.state == State::dense) add_dense(*entry, other.at(*entry));
-        if (part.state == State::rows) {
-            const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
-            for (const Index row : part.rows) add_rows(*entry, &row, other.at(*entry) + row * width, 1, width);
-        }
-    }
+}
+
+template <class Real>
+void Gradients<Real>::add_entry(Gradients& other, const Entry& entry) {
+    Part& part = *other.parts_[entry.number];
+    if (part.state == State::dense) add_dense(entry, other.at(entry));
+    if (part.state != State::rows) return;
+    const Index width = entry.shape.size() / std::max<Index>(entry.shape[0], 1);
+    for (const Index row : part.rows) add_rows(entry, &row, other.at(entry) + row * width, 1, width);
+}
+
+template <class Real>
+void Gradients<Real>::add(Gradients& other) {
+    prepare_to_add(other);
+    for (const Entry* entry : store_->entries()) add_entry(other, *entry);
 }
 
 // ---- Scope ----

@@ -64,6 +64,9 @@ public:
     const detail::PoolVector<Index>& touched_rows(const Entry& entry) const noexcept;
     /// this += other, parameter by parameter in order.
     void add(Gradients& other);
+    /// Makes both ready for add_entry, which may then run on several threads, each for parameters of its own.
+    void prepare_to_add(Gradients& other);
+    void add_entry(Gradients& other, const Entry& entry);
 
     /// Multiplies every gradient; carried out when they are next read (an optimiser does it in its own pass).
     void scale_by(double factor) noexcept {

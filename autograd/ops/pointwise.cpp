@@ -7,6 +7,7 @@
 #include <unroll/autograd/op.hpp>
 
 #include <algorithm>
+#include <array>
 
 namespace unroll::detail {
 namespace {
@@ -83,6 +84,8 @@ struct Pointwise {
     std::span<const PointwiseOperand> operands;
     std::span<const double> parameters;  // valid while recording only; saved for backward
     std::string_view shown = name;
+    static constexpr int kPlaces = 8;
+    std::array<std::int8_t, kPlaces> saved_at{-1, -1, -1, -1, -1, -1, -1, -1};  // the operand whose memory holds it, or −1
 
     std::string_view display_name() const noexcept { return shown; }
 
@@ -130,7 +133,20 @@ struct Pointwise {
         }
         const int results = function->results();
         for (int k = 0; k < results; ++k) out[k] = {f.out(k), grid.cols, false};
-        for (int j = 0; j < saved; ++j) out[results + j] = {f.save(result), grid.cols, false};
+        // What is saved takes the place of operands that nobody will read again: less memory to write, and the same for backward.
+        std::size_t free = 0;
+        for (int j = 0; j < saved; ++j) {
+            std::int8_t place = -1;
+            for (; place < 0 && j < kPlaces && free < operands.size(); ++free)
+                if (replaceable(f, free, result)) place = static_cast<std::int8_t>(free);
+            if (j < kPlaces) saved_at[static_cast<std::size_t>(j)] = place;
+            if (place < 0) {
+                out[results + j] = {f.save(result), grid.cols, false};
+                continue;
+            }
+            out[results + j] = {const_cast<Real*>(in[place].data), in[place].row_stride, false};
+            f.save_in(operands[static_cast<std::size_t>(place)].input);
+        }
         Executor<Real>::run(*program, grid.rows, grid.cols, in, out);
         for (Real* memory : expanded) pool_free(memory);
         if (!wanted) return;
@@ -155,7 +171,7 @@ struct Pointwise {
         const int saved = adjoint->adjoint().saved;
         UNROLL_ASSERT(plan.program.inputs <= kMost);
         const Real* numbers = nullptr;
-        if (function->parameters() > 0) numbers = b.saved(saved).data;
+        if (function->parameters() > 0) numbers = b.saved(saved_number(saved)).data;
         for (int i = 0; i < plan.program.inputs; ++i) {
             const Source& source = plan.reads[static_cast<std::size_t>(i)];
             switch (source.kind) {
@@ -168,7 +184,16 @@ struct Pointwise {
                     }
                     break;
                 case Source::Kind::output: in[i] = {b.out(source.index).data, grid.cols, 1}; break;
-                case Source::Kind::saved: in[i] = {b.saved(source.index).data, grid.cols, 1}; break;
+                case Source::Kind::saved: {
+                    const int place = place_of(source.index);
+                    if (place < 0) {
+                        in[i] = {b.saved(saved_number(source.index)).data, grid.cols, 1};
+                    } else {
+                        const PointwiseOperand& o = operands[static_cast<std::size_t>(place)];
+                        in[i] = {b.in(o.input).data + o.part * grid.cols, o.parts * grid.cols, 1};
+                    }
+                    break;
+                }
                 case Source::Kind::gradient: in[i] = {b.gout(source.index).data, grid.cols, 1}; break;
             }
         }
@@ -219,6 +244,22 @@ struct Pointwise {
     }
 
 private:
+    int place_of(int saved) const { return saved < kPlaces ? saved_at[static_cast<std::size_t>(saved)] : -1; }
+    /// Which of the op's own saved arrays holds saved value j.
+    Index saved_number(int j) const {
+        Index number = 0;
+        for (int i = 0; i < j; ++i) number += place_of(i) < 0;
+        return number;
+    }
+    /// Whether an operand's memory may be overwritten: no handle is left but this call's, backward does not read it, and it
+    /// was not broadcast.
+    bool replaceable(const Forward<Real>& f, std::size_t s, const Shape& result) const {
+        const PointwiseOperand& o = operands[s];
+        if (!f.may_overwrite(o.input) || !(f.in_shape(o.input) == joined_shape(result, o.parts))) return false;
+        for (std::size_t other = 0; other < operands.size(); ++other)
+            if (operands[other].input == o.input && (adjoint->adjoint().needs_input >> other & 1)) return false;
+        return true;
+    }
     static typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const PointwiseOperand& o,
                                             PoolVector<Real*>& temporary) {
         const Reading<Real> r = reading(data, shape, result, o.part, o.parts);
