@@ -47,10 +47,13 @@
 #include <unroll/layers/cells.hpp>
 #include <unroll/layers/init.hpp>
 #include <unroll/layers/linear.hpp>
+#include <unroll/layers/metrics.hpp>
 #include <unroll/layers/module.hpp>
 #include <unroll/layers/packed.hpp>
 #include <unroll/layers/recurrent.hpp>
 #include <unroll/layers/rnn.hpp>
+#include <unroll/layers/sampler.hpp>
+#include <unroll/layers/sequential.hpp>
 #include <unroll/layers/stacked.hpp>
 #include <unroll/optim/average.hpp>
 #include <unroll/optim/clip.hpp>

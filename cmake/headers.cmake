@@ -48,10 +48,13 @@ set(UNROLL_PUBLIC_HEADERS
   layers/cells.hpp
   layers/init.hpp
   layers/linear.hpp
+  layers/metrics.hpp
   layers/module.hpp
   layers/packed.hpp
   layers/recurrent.hpp
   layers/rnn.hpp
+  layers/sampler.hpp
+  layers/sequential.hpp
   layers/stacked.hpp
   optim/average.hpp
   optim/clip.hpp
