@@ -99,6 +99,10 @@ Var<Real> concat(std::initializer_list<Var<Real>> parts, Index axis = 0) {
 /// Along a new axis. Equal slices of one slab are stacked along axis 0 without copying.
 template <class Real>
 Var<Real> stack(const Vars<Real>& parts, Index axis = 0);
+template <class Real>
+Var<Real> stack(std::initializer_list<Var<Real>> parts, Index axis = 0) {
+    return stack(Vars<Real>(parts), axis);
+}
 /// The order of elements reversed along the axes; empty: along all.
 template <class Real>
 Var<Real> flip(Var<Real> x, const Axes& axes);
@@ -114,9 +118,18 @@ Var<Real> index_select(Var<Real> x, Index axis, const IntTensor& index);
 /// x where the mask is false, `value` where it is true; the mask broadcasts to x.
 template <class Real>
 Var<Real> masked_fill(Var<Real> x, const xt::xarray<bool>& mask, double value);
-/// a where the mask is true, otherwise b; all three broadcast.
+namespace detail {
 template <class Real>
-Var<Real> where(const xt::xarray<bool>& mask, Var<Real> a, Var<Real> b);
+Var<Real> choose(const xt::xarray<bool>& mask, Var<Real> a, Var<Real> b);
+}
+/// a where the mask is true, otherwise b; all three broadcast. The mask is any array or expression of bool; a Var stands on one
+/// side at least, on the other may be an array or a number.
+template <ArrayLike Mask, class A, class B>
+    requires detail::OperandPair<A, B>
+detail::PairVar<A, B> where(Mask&& mask, A&& a, B&& b) {
+    using Real = typename detail::PairReal<A, B>::type;
+    return detail::choose<Real>(mask, Var<Real>(std::forward<A>(a)), Var<Real>(std::forward<B>(b)));
+}
 /// Rows of `weight` (V, E) by tokens of any shape S: (S…, E). The row padding_idx (−1: none) gets no gradient.
 template <class Real>
 Var<Real> embedding(Var<Real> weight, const IntTensor& tokens, Index padding_idx = -1);
