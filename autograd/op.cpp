@@ -403,12 +403,12 @@ void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Bloc
 template <class Real>
 void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, Index m, Index n) {
     const Accumulator<Real> place = grad(to);
-    const Real* w = in(weight).data;
+    const Operand<Real> w = in_operand(weight);
     const Real* transposed = rows > 1 ? tape_.transposed(w, rows, m, n) : nullptr;
     if (transposed)
         detail::gemm(false, false, rows, m, n, gout(0).data, n, transposed, m, place.adding, place.data, m);
     else
-        detail::gemm(false, true, rows, m, n, gout(0).data, n, w, n, place.adding, place.data, m);
+        detail::gemm(false, true, rows, m, n, gout(0).data, n, w.data, n, place.adding, place.data, m);
 }
 
 template <class Real>

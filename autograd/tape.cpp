@@ -370,8 +370,9 @@ void Tape<Real>::settle(Index number) {
             Real* to_b = packed_b->template as<Real>();
             a = to_a;
             b = to_b;
-            for (const std::int32_t at : order) {
-                const Pending<Real>& p = pending_[at];
+            // The earliest time step first, as where the rows of all steps lie one behind the other: sums have the same bits.
+            for (std::size_t i = order.size(); i-- > 0;) {
+                const Pending<Real>& p = pending_[order[i]];
                 if (p.indices) continue;
                 to_a = std::copy_n(p.a, p.rows * m, to_a);
                 to_b = std::copy_n(p.b, p.rows * n, to_b);
@@ -406,7 +407,10 @@ void Tape<Real>::settle(Index number) {
 
 template <class Real>
 void Tape<Real>::drop_transposed() noexcept {
-    for (Transposed& t : transposed_) detail::BlockRef::release(t.block);
+    for (Transposed& t : transposed_) {
+        detail::BlockRef::release(t.block);
+        detail::BlockRef::release(t.keep);
+    }
     transposed_.clear();
 }
 
@@ -420,21 +424,25 @@ void Tape<Real>::release(detail::Slot<Real>& s) noexcept {
 }
 
 template <class Real>
-const Real* Tape<Real>::transposed(const Real* weight, Index rows, Index m, Index n) {
+const Real* Tape<Real>::transposed(Operand<Real> weight, Index rows, Index m, Index n) {
+    // One list for all tapes below the outermost: a part that runs again multiplies in the same way as it would have done at once.
+    if (parent_) return parent_->transposed(weight, rows, m, n);
     // Products read a transposed matrix at 0.7 to 0.9 of the speed (bench/products). Transposing costs about as much as the
     // product of fifty rows, so it is done for many rows, or when the weight comes a second time.
     constexpr Index kManyRows = 512;
+    constexpr std::size_t kMost = 64;  // weights that are made anew at every time step do not fill the list
     Transposed* found = nullptr;
     for (Transposed& t : transposed_)
-        if (t.weight == weight && t.m == m && t.n == n) found = &t;
+        if (t.weight == weight.data && t.m == m && t.n == n) found = &t;
     if (!found) {
-        transposed_.push_back({weight, m, n, 0, nullptr});
+        if (transposed_.size() == kMost) return nullptr;
+        transposed_.push_back({weight.data, m, n, 0, nullptr, detail::BlockRef::share(weight.block).leak()});
         found = &transposed_.back();
     }
     if (++found->uses < 2 && rows < kManyRows) return nullptr;
     if (!found->block) {
         found->block = detail::Block::make(static_cast<std::size_t>(m * n) * sizeof(Real));
-        detail::transpose(weight, m, n, found->block->template as<Real>());
+        detail::transpose(weight.data, m, n, found->block->template as<Real>());
     }
     return found->block->template as<Real>();
 }

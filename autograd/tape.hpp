@@ -173,6 +173,7 @@ private:
         Index m, n;
         Index uses;
         detail::Block* block;  // owned; made at the second use
+        detail::Block* keep;   // owned: the weight's memory, so that its address stays its own
     };
     struct Leaf {
         detail::ParameterEntry<Real>* parameter;
@@ -199,7 +200,7 @@ private:
     void add_to_slot(Index slot, const Real* gradient);
     void reduce_to_slot(Index slot, const Real* gradient, const Shape& shape);
     void settle(Index slot);  // deferred contributions are added up
-    const Real* transposed(const Real* weight, Index rows, Index m, Index n);
+    const Real* transposed(Operand<Real> weight, Index rows, Index m, Index n);
     void drop_transposed() noexcept;
     void release(detail::Slot<Real>& slot) noexcept;
     void check_finite_gradients(detail::Node& node);

@@ -123,24 +123,18 @@ State<Real, 1> GRUCell<Real>::step(Var<Real> projected, State<Real, 1> state) co
             },
             columns<3>(std::move(projected)), columns<3>(std::move(recurrent)), std::move(h))};
     }
-    // The product of n waits for the reset gate: two products instead of one.
-    const Index n = hidden_size_;
-    Var<Real> w_gates = slice<Real>(weight_hh_, 1, 0, 2 * n), w_new = slice<Real>(weight_hh_, 1, 2 * n, 3 * n);
-    Var<Real> b_gates, b_new;
-    if (bias_hh_) {
-        b_gates = slice<Real>(bias_hh_, 0, 0, 2 * n);
-        b_new = slice<Real>(bias_hh_, 0, 2 * n, 3 * n);
-    }
-    Var<Real> gates = linear(h, w_gates, b_gates);
-    Var<Real> reset = pointwise([](auto xr, auto, auto, auto hr, auto, auto before) { return sigmoid(xr + hr) * before; },
-                                columns<3>(projected), columns<2>(gates), h);
-    Var<Real> candidate = linear(std::move(reset), w_new, b_new);
+    // The product of n waits for the reset gate. Both products are with the whole weight, so that backward has one for it:
+    // each leaves some columns unused.
+    Var<Real> gates = linear<Real>(h, weight_hh_, bias_hh_);
+    Var<Real> reset = pointwise([](auto xr, auto, auto, auto hr, auto, auto, auto before) { return sigmoid(xr + hr) * before; },
+                                columns<3>(projected), columns<3>(gates), h);
+    Var<Real> candidate = linear<Real>(std::move(reset), weight_hh_, bias_hh_);
     return {pointwise(
-        [](auto, auto xz, auto xn, auto, auto hz, auto hn, auto before) {
+        [](auto, auto xz, auto xn, auto, auto hz, auto, auto, auto, auto hn, auto before) {
             auto fresh = tanh(xn + hn);
             return fresh + sigmoid(xz + hz) * (before - fresh);
         },
-        columns<3>(std::move(projected)), columns<2>(std::move(gates)), std::move(candidate), std::move(h))};
+        columns<3>(std::move(projected)), columns<3>(std::move(gates)), columns<3>(std::move(candidate)), std::move(h))};
 }
 
 #define UNROLL_INSTANTIATE(R)      \

@@ -51,16 +51,28 @@ Var<Real> choose(const Var<Real>& mask, const Var<Real>& yes, const Var<Real>& n
     return pointwise([](auto m, auto a, auto b) { return where(m, a, b); }, mask, yes, no);
 }
 
-/// Steps [begin, end) of the loop.
+/// Steps begin ≤ i < end of a loop of `total`, counted in the order in which they run.
+struct Steps {
+    Index begin, end, total;
+    bool reverse;
+
+    Index count() const noexcept { return end - begin; }
+    Index time(Index i) const noexcept { return reverse ? total - 1 - i : i; }
+    /// The first time step among these, and the place of step i in their inputs, which are in the order of time.
+    Index first_time() const noexcept { return reverse ? total - end : begin; }
+    std::size_t place(Index i) const noexcept { return static_cast<std::size_t>(time(i) - first_time()); }
+};
+
+/// Inputs and outputs are those of these steps, in the order of time.
 template <class Real>
-void run_steps(Vars<Real>& xs, Index begin, Index end, Index total, std::span<Var<Real>> state, Vars<Real>& outputs,
-               StepFunction<Real> step, const LoopOptions& options) {
-    const bool recording = Tape<Real>::current() != nullptr;
+void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs, StepFunction<Real> step,
+               const LoopOptions& options) {
     std::optional<SlabScope> slabs;
     std::array<Var<Real>, 8> entered;
-    if (recording && end - begin > 1) {
-        slabs.emplace(end - begin);
-        for (std::size_t k = 0; k < state.size() && k < entered.size(); ++k) {
+    if (Tape<Real>::current() && steps.total > 1) {
+        if (steps.count() > 1) slabs.emplace(steps.count());
+        // Not where a checkpointed loop goes on: gradients would be added up in another order than without checkpoints.
+        for (std::size_t k = 0; steps.begin == 0 && k < state.size() && k < entered.size(); ++k) {
             const bool zero = state[k].internal()->zero;
             state[k] = apply(Enter<Real>{}, std::move(state[k]));
             state[k].internal()->zero = zero;
@@ -68,27 +80,69 @@ void run_steps(Vars<Real>& xs, Index begin, Index end, Index total, std::span<Va
         }
     }
     Vars<Real> before;
-    for (Index i = begin; i < end; ++i) {
-        const Index t = options.reverse ? total - 1 - i : i;
-        const StepGuard guard(t);
-        if (slabs) slabs->begin_step(i - begin);
+    for (Index i = steps.begin; i < steps.end; ++i) {
+        const StepGuard guard(steps.time(i));
+        if (slabs) slabs->begin_step(i - steps.begin);
         if (options.truncate > 0 && i > 0 && i % options.truncate == 0)
             for (Var<Real>& s : state) s = s.detach();
         if (options.lengths) before.assign(state.begin(), state.end());
-        step.call(step.cell, std::move(xs[static_cast<std::size_t>(t)]), state);
+        step.call(step.cell, std::move(xs[steps.place(i)]), state);
         Var<Real> output = state[0];
         if (options.lengths) {
-            const Var<Real> mask = running<Real>(*options.lengths, t);
+            const Var<Real> mask = running<Real>(*options.lengths, steps.time(i));
             for (std::size_t k = 0; k < state.size(); ++k) state[k] = choose(mask, state[k], before[k]);
             output = choose(mask, state[0], Var<Real>(0));
         }
-        if (slabs && i == begin)
+        if (slabs && i == steps.begin)
             for (std::size_t k = 0; k < state.size() && k < entered.size(); ++k) {
                 move_before(entered[k], state[k]);
                 entered[k] = {};
             }
-        outputs[static_cast<std::size_t>(t)] = std::move(output);
+        outputs[steps.place(i)] = std::move(output);
     }
+}
+
+/// The loop in segments, each one node: a child tape that is recorded again when gradients come back. Gradients are added up
+/// in the same order as in the plain loop, so that they have the same bits.
+template <class Real>
+Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, StepFunction<Real> step, const LoopOptions& options) {
+    const Index total = x.shape()[0];
+    // A segment runs again in backward, when the caller's lengths may be gone.
+    const auto lengths = options.lengths ? std::make_shared<const IntTensor>(*options.lengths) : nullptr;
+    // The last output of a segment is its state, unless rows end at different steps.
+    const bool last_is_state = !lengths;
+    Vars<Real> inner, last;
+    for (Index begin = 0; begin < total; begin += options.checkpoint) {
+        const Steps steps{begin, std::min(total, begin + options.checkpoint), total, options.reverse};
+        Vars<Real> in{slice(x, 0, steps.first_time(), steps.first_time() + steps.count())};
+        in.insert(in.end(), state.begin(), state.end());
+        Vars<Real> out = checkpoint<Real>(
+            [=](std::span<const Var<Real>> given) {
+                Vars<Real> xs = unbind(given[0]), outputs(xs.size()), s(given.begin() + 1, given.end());
+                LoopOptions own = options;
+                own.lengths = lengths.get();
+                run_steps<Real>(xs, steps, s, outputs, step, own);
+                if (last_is_state) outputs.erase(outputs.begin() + (steps.reverse ? 0 : steps.count() - 1));
+                if (!outputs.empty()) s.push_back(stack(outputs));
+                return s;
+            },
+            in);
+        for (Var<Real>& s : state) {
+            s = std::move(out.front());
+            out.erase(out.begin());
+        }
+        inner.push_back(out.empty() ? Var<Real>() : std::move(out[0]));
+        last.push_back(state[0]);
+    }
+    Vars<Real> parts;
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+        const std::size_t k = options.reverse ? inner.size() - 1 - i : i;
+        Var<Real> end = last_is_state ? unsqueeze(last[k], 0) : Var<Real>();
+        if (options.reverse) std::swap(inner[k], end);
+        if (inner[k]) parts.push_back(std::move(inner[k]));
+        if (end) parts.push_back(std::move(end));
+    }
+    return concat(parts, 0);
 }
 
 }  // namespace
@@ -127,48 +181,10 @@ void check_loop_input(const Var<Real>& x, std::span<const Var<Real>> state, std:
 
 template <class Real>
 Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, StepFunction<Real> step, const LoopOptions& options) {
+    if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, step, options);
     const Index total = x.shape()[0];
-    Vars<Real> outputs(static_cast<std::size_t>(total));
-    if (options.checkpoint > 0 && Tape<Real>::current()) {
-        // Each segment is one node: a child tape that is recorded again when gradients come back.
-        const Index count = static_cast<Index>(state.size());
-        for (Index begin = 0; begin < total; begin += options.checkpoint) {
-            const Index end = std::min(total, begin + options.checkpoint);
-            Vars<Real> in;
-            for (Index i = begin; i < end; ++i) in.push_back(select(x, 0, options.reverse ? total - 1 - i : i));
-            for (const Var<Real>& s : state) in.push_back(s);
-            LoopOptions inner = options;
-            inner.checkpoint = 0;
-            // The segment runs again in backward, when the caller's lengths may be gone.
-            const auto lengths = options.lengths ? std::make_shared<const IntTensor>(*options.lengths) : nullptr;
-            const bool reverse = options.reverse;
-            Vars<Real> out = checkpoint<Real>(
-                [=](std::span<const Var<Real>> given) {
-                    const Index steps = end - begin;
-                    Vars<Real> xs(static_cast<std::size_t>(total)), results(static_cast<std::size_t>(total));
-                    for (Index i = 0; i < steps; ++i)
-                        xs[static_cast<std::size_t>(reverse ? total - 1 - begin - i : begin + i)] = given[static_cast<std::size_t>(i)];
-                    Vars<Real> s(given.begin() + steps, given.end());
-                    LoopOptions segment = inner;
-                    segment.reverse = reverse;
-                    segment.lengths = lengths.get();
-                    run_steps<Real>(xs, begin, end, total, s, results, step, segment);
-                    Vars<Real> made;
-                    for (Index i = begin; i < end; ++i)
-                        made.push_back(std::move(results[static_cast<std::size_t>(reverse ? total - 1 - i : i)]));
-                    for (Var<Real>& last : s) made.push_back(std::move(last));
-                    return made;
-                },
-                in);
-            for (Index i = begin; i < end; ++i)
-                outputs[static_cast<std::size_t>(options.reverse ? total - 1 - i : i)] = std::move(out[static_cast<std::size_t>(i - begin)]);
-            for (Index k = 0; k < count; ++k)
-                state[static_cast<std::size_t>(k)] = std::move(out[static_cast<std::size_t>(end - begin + k)]);
-        }
-        return stack(outputs);
-    }
-    Vars<Real> xs = unbind(std::move(x));
-    run_steps(xs, 0, total, total, state, outputs, step, options);
+    Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
+    run_steps(xs, {0, total, total, options.reverse}, state, outputs, step, options);
     return stack(outputs);
 }
 
