@@ -2,6 +2,7 @@
 #pragma once
 
 #include <unroll/autograd/buffer.hpp>
+#include <unroll/autograd/catalogue.hpp>
 #include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/detail/checked_function.hpp>

@@ -8,6 +8,9 @@
 namespace unroll {
 namespace {
 
+/// The product of all lengths but the last: where that is 0, there are rows without elements, and gradients that are 0.
+Index rows_of(const Shape& shape) { return shape.erased(shape.rank() - 1).size(); }
+
 /// y = x·W (+ b) with x (…, K), W (K, N) or, transposed, (N, K), b (N).
 /// Saves x and W. gx = gy·Wᵀ; gW = xᵀ·gy, deferred; gb = the sum of gy over all rows.
 template <class Real>
@@ -26,7 +29,7 @@ struct Linear_ {
     }
     void forward(Forward<Real>& f) const {
         const Index n = f.out_shape(0).back(), k = f.in_shape(0).back();
-        const Index rows = k == 0 ? f.out_shape(0).size() / std::max<Index>(n, 1) : f.in(0).size / k;
+        const Index rows = rows_of(f.out_shape(0));
         Real* y = f.out(0);
         const bool bias = f.inputs() > 2;
         if (bias)
@@ -36,8 +39,7 @@ struct Linear_ {
         if (f.needs(0)) f.save_in(1);
     }
     void backward(Backward<Real>& b) const {
-        const Index n = b.out_shape(0).back(), size = b.out_shape(0).size();
-        const Index rows = n == 0 ? 0 : size / n;
+        const Index n = b.out_shape(0).back(), rows = rows_of(b.out_shape(0));
         if (b.needs(0)) {
             const Index k = b.in_shape(0).back();
             if (transposed) {
