@@ -101,6 +101,16 @@ TEST(Catalogue, OperandsThatAreHandedOver) {
     }
 }
 
+TEST(Catalogue, OperandsThatAreParameters) {
+    for (const Sample& sample : right())
+        expect_gradients(sample, test::usual_sizes(), {.parameters = true}, exactly(sample));
+}
+
+TEST(Catalogue, OperandsAndResultsThatOthersReadToo) {
+    for (const Sample& sample : right())
+        expect_gradients(sample, test::usual_sizes(), {.read_elsewhere = true}, exactly(sample));
+}
+
 TEST(Catalogue, TransposedOperands) {
     for (const Sample& sample : right())
         expect_gradients(sample, test::usual_sizes(), {.transposed = true}, exactly(sample));
@@ -214,6 +224,34 @@ TEST(Catalogue, OtherShapesAreTakenOrRefusedAndThenChangeNothing) {
         }
     }
     EXPECT_GT(refusals, 100);
+}
+
+/// Changes the tape, the random stream or an operand, and throws then.
+template <class Change>
+test::GenericFunction careless(Change change) {
+    return [change](auto& x) {
+        change(x);
+        detail::fail_value("careless", "too late");
+        return x[0];
+    };
+}
+
+TEST(Catalogue, RefusalsThatComeTooLateAreSeen) {
+    const std::vector<test::Operand> operands{{"BI"}};
+    const auto refusal = [&](const test::GenericFunction& function) {
+        return test::refusal<double>("careless", shapes_of(operands), operands, function, false);
+    };
+    EXPECT_EQ(refusal(careless([](auto&) {})), "");
+    EXPECT_EQ(refusal(careless([](auto& x) { x[0] * 2; })), "1 nodes more on the tape\n");
+    EXPECT_EQ(refusal(careless([](auto& x) { x.random->uniform(); })), "the random stream has moved\n");
+    EXPECT_EQ(refusal(careless([](auto& x) { x[0].internal()->data[2] = 7; })), "operand 0 has other elements\n");
+    EXPECT_EQ(refusal([](auto& x) { return x[0] * 2; }), "was not refused");
+    EXPECT_THAT(refusal([](auto& x) { return (detail::fail_value("other", "x"), x[0]); }),
+                testing::HasSubstr("does not begin with"));
+    EXPECT_THAT(refusal([](auto& x) { return (throw std::bad_alloc(), x[0]); }),
+                testing::HasSubstr("not an unroll::Error"));
+    EXPECT_THAT(refusal([](auto& x) { return (UNROLL_ASSERT(x.values.empty()), x[0]); }),
+                testing::HasSubstr("a bug of ours"));
 }
 
 // ---- Nothing is left out ----

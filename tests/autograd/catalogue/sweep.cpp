@@ -28,18 +28,46 @@ std::vector<Var<Real>> call(const Sample& sample, const Feed& feed, std::span<co
     Operands<Real> operands;
     operands.give = feed.give;
     operands.random = &random;
+    std::vector<Var<Real>> others;
     for (std::size_t i = 0; i < sample.operands.size(); ++i) {
         Var<Real> x = leaves[feed.leaf.empty() ? i : feed.leaf[i]];
         if (feed.transposed && x.rank() >= 2) x = transpose(x);
-        if (feed.give) x = -(-x);
+        if (feed.give || feed.read_elsewhere) x = -(-x);
+        if (feed.read_elsewhere) {
+            others.push_back(x);
+            others.push_back(x * 0.5);
+        }
         operands.values.push_back(std::move(x));
     }
-    return sample.function(operands);
+    std::vector<Var<Real>> outputs = sample.function(operands);
+    if (feed.read_elsewhere) {
+        for (std::size_t i = 0; i < operands.values.size(); ++i) others.push_back(square(operands[i]));
+        for (std::size_t k = 0, n = outputs.size(); k < n; ++k) outputs.push_back(square(outputs[k]));
+        outputs.insert(outputs.end(), others.begin(), others.end());
+    }
+    return outputs;
 }
 
 template <class Real>
 void bind(detail::CheckedBody<Real>& body, const Sample& sample, const Feed& feed) {
     body.evaluate = [&sample, feed](std::span<const Var<Real>> leaves) { return call<Real>(sample, feed, leaves); };
+}
+
+/// The same with a store whose parameters are the leaves.
+template <class Real>
+void bind_parameters(detail::CheckedBody<Real>& body, const Sample& sample, const Sizes& sizes, const Feed& feed) {
+    const auto store = std::make_shared<ParameterStore<Real>>(kSeed);
+    const Scope<Real> at(*store);
+    std::vector<Var<Real>> leaves;
+    for (std::size_t i = 0; i < sample.operands.size(); ++i)
+        leaves.push_back(at.parameter(fmt::format("operand {}", i), shape_from(sample.operands[i].shape, sizes),
+                                      [](std::span<Real> values, const Shape&, RandomStream&) {
+                                          std::fill(values.begin(), values.end(), Real(0));
+                                      }));
+    body.stores = {store.get()};
+    body.evaluate = [&sample, feed, store, leaves](std::span<const Var<Real>>) {
+        return call<Real>(sample, feed, leaves);
+    };
 }
 
 template <class Real>
@@ -77,6 +105,18 @@ Tensor<double> fill(const Operand& operand, const Shape& shape, std::uint64_t se
 
 detail::CheckedFunction checked(const Sample& sample, const Sizes& sizes, const Feed& feed) {
     detail::CheckedFunction function;
+    if (feed.parameters) {
+        bind_parameters(function.in_float, sample, sizes, feed);
+        bind_parameters(function.in_double, sample, sizes, feed);
+        bind_parameters(function.in_dual, sample, sizes, feed);
+        function.values.push_back([&sample](ParameterStore<double>& store) {
+            for (std::size_t i = 0; i < sample.operands.size(); ++i) {
+                const auto parameter = store.at(fmt::format("operand {}", i));
+                parameter.mutable_value() = fill(sample.operands[i], parameter.shape(), kSeed + i);
+            }
+        });
+        return function;
+    }
     for (std::size_t i = 0; i < sample.operands.size(); ++i) {
         const Operand& operand = sample.operands[i];
         const Shape shape = shape_from(operand.shape, sizes);

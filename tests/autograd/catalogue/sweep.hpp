@@ -23,9 +23,11 @@ Tensor<double> fill(const Operand& operand, const Shape& shape, std::uint64_t se
 /// How leaves become operands.
 struct Feed {
     std::vector<std::size_t> leaf = {};  ///< by operand: the leaf that feeds it; empty: the one with its own number
+    std::vector<bool> constant = {};     ///< by operand: not checked; empty: all are checked
     bool give = false;                   ///< each operand is a temporary that is handed over
     bool transposed = false;             ///< leaves with two axes or more are the operands transposed
-    std::vector<bool> constant = {};     ///< by operand: not checked; empty: all are checked
+    bool parameters = false;             ///< leaves are parameters of a store
+    bool read_elsewhere = false;         ///< operands and results are outputs and operands of other ops as well
 };
 
 /// The sample as a function under check, in all number types.
