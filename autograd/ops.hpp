@@ -137,7 +137,7 @@ Var<Real> embedding(Var<Real> weight, const IntTensor& tokens, Index padding_idx
 template <class Real>
 Tensor<Real> one_hot(const IntTensor& index, Index classes);
 
-// ---- Normalised and random (ops/nn_ops.cpp) ----
+// ---- Normalised and random (ops/nn_ops.cpp, ops/dropout.cpp) ----
 
 template <class Real>
 Var<Real> softmax(Var<Real> x, Index axis = -1);
@@ -146,8 +146,8 @@ Var<Real> log_softmax(Var<Real> x, Index axis = -1);
 /// (x − mean) / sqrt(variance + eps) · weight + bias over the last axis; weight and bias (N) or both empty.
 template <class Real>
 Var<Real> layer_norm(Var<Real> x, Var<Real> weight = {}, Var<Real> bias = {}, double eps = 1e-5);
-/// Elements set to zero with probability p, the others scaled by 1/(1 − p). Element i of the call is drawn at counter
-/// (call, i) of the stream, which advances by one call; nothing is drawn for p = 0.
+/// Elements set to zero with probability p (to 16 bits), the others scaled by 1/(1 − p). Element i is draw i of a call, whatever
+/// the shape; the stream advances by one call, and by none for p = 0.
 template <class Real>
 Var<Real> dropout(Var<Real> x, double p, RandomStream& random);
 

@@ -7,6 +7,7 @@
 #include <unroll/autograd/kernels/linear_kernels.hpp>
 #include <unroll/autograd/kernels/optimizer_kernels.hpp>
 #include <unroll/autograd/kernels/pointwise_executor.hpp>
+#include <unroll/autograd/kernels/random_kernels.hpp>
 #include <unroll/autograd/kernels/reduction_kernels.hpp>
 #include <unroll/autograd/kernels/row_kernels.hpp>
 #include <unroll/autograd/kernels/vec_math.hpp>
@@ -69,6 +70,8 @@ constinit const FloatKernels kTable = {
     .log_softmax_rows = log_softmax_rows,
     .logsumexp_rows = logsumexp_rows,
     .cross_entropy_rows = cross_entropy_rows,
+    .random_mask = random_mask,
+    .masked_scale = masked_scale,
     .sgd = sgd<float>,
     .adagrad = adagrad<float>,
     .rmsprop = rmsprop<float>,

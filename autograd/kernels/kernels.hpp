@@ -86,6 +86,13 @@ struct FloatKernels {
     void (*cross_entropy_rows)(std::int64_t M, std::int64_t N, const float* x, std::int64_t ldx,
                                const std::int64_t* target, float* loss, float* y, std::int64_t ldy);
 
+    // 128 draws of 16 bits for each group, bit i of bits[0], bits[1], … saying whether draw i is at least `threshold`
+    // (0 to 65536). Draw 128 g + 16 (2 w + h) + b is half h (0: low) of word w of random_block(seed, stream, 16 g + b).
+    void (*random_mask)(std::uint64_t seed, std::uint64_t stream, std::int64_t groups, std::uint32_t threshold,
+                        std::uint64_t* bits);
+    // y[i] = (+=) factor x[i] where bit i is set, 0 elsewhere, whatever x[i] is; y may be x. bits holds a multiple of 64.
+    void (*masked_scale)(const std::uint64_t* bits, float factor, const float* x, float* y, std::int64_t n, bool accumulate);
+
     // Optimiser steps over n contiguous elements, g the gradient as accumulated; see optimizer_steps.hpp.
     void (*sgd)(const SgdStep& step, std::int64_t n, float* p, const float* g, float* momentum);
     void (*adagrad)(const AdagradStep& step, std::int64_t n, float* p, const float* g, float* sum);

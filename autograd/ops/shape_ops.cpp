@@ -16,13 +16,15 @@ void same_elements(Forward<Real>& f) {
     if (!f.take(0, 0)) f.share(0, 0);
 }
 
-/// y = x under another shape of the same size; shares memory. Saves nothing. gx = gy under the shape of x.
+/// y = x under another shape of the same size (also squeeze and unsqueeze); shares memory. Saves nothing. gx = gy under the shape of x.
 /// Errors: ShapeError for another number of elements. (numpy.reshape)
 template <class Real>
 struct Reshape {
     static constexpr std::string_view name = "reshape";
     Shape shape;
+    std::string_view shown = name;
 
+    std::string_view display_name() const noexcept { return shown; }
     void infer(Shapes& s) const {
         if (shape.size() != s.in(0).size())
             s.fail(fmt::format("{} elements do not fit the shape {}", s.in(0).size(), to_string(shape)));
@@ -179,16 +181,16 @@ template <class Real>
 Var<Real> squeeze(Var<Real> x, Index axis) {
     const std::size_t at = detail::normal_axis("squeeze", axis, x.rank());
     if (x.shape()[at] != 1) detail::fail_shape("squeeze", fmt::format("axis {} must have length 1", axis), {x.shape()});
-    const Shape shape = x.shape().erased(at);
-    return apply(Reshape<Real>{shape}, std::move(x));
+    Reshape<Real> op{x.shape().erased(at), "squeeze"};
+    return apply(std::move(op), std::move(x));
 }
 
 template <class Real>
 Var<Real> unsqueeze(Var<Real> x, Index axis) {
     if (x.rank() == Shape::kMaxRank)
         detail::fail_shape("unsqueeze", fmt::format("an array has at most {} axes", Shape::kMaxRank), {x.shape()});
-    const Shape shape = x.shape().inserted(detail::normal_axis("unsqueeze", axis, x.rank() + 1), 1);
-    return apply(Reshape<Real>{shape}, std::move(x));
+    Reshape<Real> op{x.shape().inserted(detail::normal_axis("unsqueeze", axis, x.rank() + 1), 1), "unsqueeze"};
+    return apply(std::move(op), std::move(x));
 }
 
 template <class Real>
