@@ -1,5 +1,4 @@
-// Parameters: the blocks of a store, what its gradients hold, names and scopes.
-#include <unroll/autograd/linalg.hpp>
+// Parameters: the block of a store's values, names and scopes. Gradients are in gradients.cpp.
 #include <unroll/autograd/parameter.hpp>
 
 #include <fmt/format.h>
@@ -28,170 +27,6 @@ std::string some_names(const Map& names, std::string_view wanted) {
 }
 
 }  // namespace
-
-// ---- Gradients ----
-
-template <class Real>
-void Gradients<Real>::fit() {
-    if (size_ == store_->block_size() && parts_.size() == store_->entries().size()) return;
-    // Layers were added: the old gradients move to the front of a larger block.
-    const auto bytes = static_cast<std::size_t>(store_->block_size()) * sizeof(Real);
-    detail::BlockRef block = detail::BlockRef::adopt(detail::Block::make(bytes));
-    std::fill_n(block->template as<Real>(), store_->block_size(), Real(0));
-    if (block_) std::copy_n(block_->template as<Real>(), size_, block->template as<Real>());
-    block_ = std::move(block);
-    size_ = store_->block_size();
-    while (parts_.size() < store_->entries().size()) parts_.push_back(std::make_unique<Part>());
-}
-
-template <class Real>
-void Gradients<Real>::apply_outstanding() noexcept {
-    if (scale_ == 1.0 && limit_ == kNoLimit) return;
-    const Real factor(scale_), high(limit_), low(-limit_);
-    scale_ = 1.0;
-    limit_ = kNoLimit;
-    // As the optimisers' kernels do it: NaN stays NaN.
-    const auto apply = [&](Real* g, Index n) {
-        for (Index i = 0; i < n; ++i) {
-            const Real scaled = g[i] * factor;
-            g[i] = scaled > high ? high : scaled < low ? low : scaled;
-        }
-    };
-    for (const Entry* entry : store_->entries()) {
-        if (!has(*entry)) continue;
-        Real* g = at(*entry);
-        if (state(*entry) == State::rows) {
-            const Index width = entry->shape.size() / std::max<Index>(entry->shape[0], 1);
-            for (const Index row : touched_rows(*entry)) apply(g + row * width, width);
-        } else {
-            apply(g, entry->shape.size());
-        }
-    }
-}
-
-template <class Real>
-void Gradients<Real>::zero() noexcept {
-    scale_ = 1.0;
-    limit_ = kNoLimit;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-        Part& part = *parts_[i];
-        if (part.state == State::dense) part.state = State::stale;
-        if (part.state == State::rows) {
-            const Entry& entry = *store_->entries()[i];
-            const Index width = entry.shape.size() / std::max<Index>(entry.shape[0], 1);
-            for (const Index row : part.rows) {
-                std::fill_n(at(entry) + row * width, width, Real(0));
-                part.marks[static_cast<std::size_t>(row)] = 0;
-            }
-            part.rows.clear();
-            part.state = State::zero;
-        }
-    }
-}
-
-template <class Real>
-bool Gradients<Real>::has(const Entry& entry) const noexcept {
-    const State s = state(entry);
-    return s == State::dense || s == State::rows;
-}
-
-template <class Real>
-typename Gradients<Real>::State Gradients<Real>::state(const Entry& entry) const noexcept {
-    return entry.number < parts_.size() ? parts_[entry.number]->state : State::zero;
-}
-
-template <class Real>
-const detail::PoolVector<Index>& Gradients<Real>::touched_rows(const Entry& entry) const noexcept {
-    return parts_[entry.number]->rows;
-}
-
-template <class Real>
-Real* Gradients<Real>::data(const Entry& entry) {
-    apply_outstanding();
-    fit();
-    Part& part = *parts_[entry.number];
-    if (part.state == State::stale) {
-        std::fill_n(at(entry), entry.shape.size(), Real(0));
-        part.state = State::zero;
-    }
-    return at(entry);
-}
-
-template <class Real>
-Real* Gradients<Real>::place(const Entry& entry) {
-    apply_outstanding();
-    fit();
-    Part& part = *parts_[entry.number];
-    if (has(entry)) return nullptr;
-    part.state = State::stale;  // what is written before arrived() does not count
-    return at(entry);
-}
-
-template <class Real>
-void Gradients<Real>::arrived(const Entry& entry) {
-    parts_[entry.number]->state = State::dense;
-}
-
-template <class Real>
-void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
-    apply_outstanding();
-    fit();
-    Part& part = *parts_[entry.number];
-    const Index n = entry.shape.size();
-    Real* to = at(entry);
-    if (part.state == State::stale) {
-        std::copy_n(gradient, n, to);
-    } else {
-        detail::add_to(to, gradient, n);
-    }
-    for (const Index row : part.rows) part.marks[static_cast<std::size_t>(row)] = 0;
-    part.rows.clear();
-    part.state = State::dense;
-}
-
-template <class Real>
-void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, const Real* rows, Index count, Index width) {
-    Real* to = data(entry);
-    Part& part = *parts_[entry.number];
-    const bool dense = part.state == State::dense;
-    if (!dense) {
-        part.state = State::rows;
-        if (part.marks.empty()) part.marks.resize(static_cast<std::size_t>(entry.shape[0]), 0);
-    }
-    for (Index r = 0; r < count; ++r) {
-        if (indices[r] < 0) continue;
-        Real* target = to + indices[r] * width;
-        const Real* row = rows + r * width;
-        for (Index i = 0; i < width; ++i) target[i] += row[i];
-        if (!dense && !part.marks[static_cast<std::size_t>(indices[r])]) {
-            part.marks[static_cast<std::size_t>(indices[r])] = 1;
-            part.rows.push_back(indices[r]);
-        }
-    }
-}
-
-template <class Real>
-void Gradients<Real>::prepare_to_add(Gradients& other) {
-    apply_outstanding();
-    other.apply_outstanding();
-    fit();
-    other.fit();
-}
-
-template <class Real>
-void Gradients<Real>::add_entry(Gradients& other, const Entry& entry) {
-    Part& part = *other.parts_[entry.number];
-    if (part.state == State::dense) add_dense(entry, other.at(entry));
-    if (part.state != State::rows) return;
-    const Index width = entry.shape.size() / std::max<Index>(entry.shape[0], 1);
-    for (const Index row : part.rows) add_rows(entry, &row, other.at(entry) + row * width, 1, width);
-}
-
-template <class Real>
-void Gradients<Real>::add(Gradients& other) {
-    prepare_to_add(other);
-    for (const Entry* entry : store_->entries()) add_entry(other, *entry);
-}
 
 // ---- Scope ----
 
@@ -357,7 +192,6 @@ void ParameterStore<Real>::copy_from(const ParameterStore<Other>& other) {
 }
 
 #define UNROLL_INSTANTIATE(R)                                                \
-    template class Gradients<R>;                                             \
     template class Scope<R>;                                                 \
     template class Parameter<R>;                                             \
     template class ParameterStore<R>;                                        \

@@ -44,24 +44,26 @@ template <class Real>
 class Gradients {
 public:
     using Entry = detail::ParameterEntry<Real>;
-    /// What a parameter's part of the block holds.
+    /// What there is of a parameter's gradient, and what its part of the block holds.
     enum class State : std::uint8_t {
         zero,   ///< zeros; no gradient has arrived
         stale,  ///< no gradient has arrived and the memory holds anything: the first one overwrites it
         dense,  ///< a gradient
-        rows    ///< a gradient in the rows of touched_rows(), zeros elsewhere
+        rows    ///< a gradient in some rows, packed, and none elsewhere; the block waits for raw()
     };
 
     explicit Gradients(ParameterStore<Real>& store) : store_(&store) {}
 
     ParameterStore<Real>& store() const noexcept { return *store_; }
-    /// No gradient has arrived. Touches memory only where single rows had a gradient.
+    /// No gradient has arrived. Costs what was used: nothing for dense ones, a look-up for each row of the others.
     void zero() noexcept;
     bool has(const Entry& entry) const noexcept;
     State state(const Entry& entry) const noexcept;
-    /// The gradient's elements, zeros if none has arrived.
+    /// The gradient's elements, zeros if none has arrived, to be read and written: from now on it is a dense one.
     Real* data(const Entry& entry);
+    /// In state rows: the rows that have a gradient, in the order in which it arrived, and these gradients behind one another.
     const detail::PoolVector<Index>& touched_rows(const Entry& entry) const noexcept;
+    const Real* packed_rows(const Entry& entry) const noexcept;
     /// this += other, parameter by parameter in order.
     void add(Gradients& other);
     /// Makes both ready for add_entry, which may then run on several threads, each for parameters of its own.
@@ -80,8 +82,10 @@ public:
     double limit() const noexcept { return limit_; }
     /// Carries out what is outstanding.
     void apply_outstanding() noexcept;
-    /// The memory as it is, without what is outstanding. @pre a gradient has arrived
-    Real* raw(const Entry& entry) noexcept { return at(entry); }
+    /// The gradient's elements to be read, without what is outstanding. @pre a gradient has arrived
+    const Real* raw(const Entry& entry) noexcept;
+    /// Takes back what raw() put into the block for gradients in single rows; otherwise the next zero() does it.
+    void pack() noexcept;
 
     // ---- For the tape ----
     /// Memory for a first dense gradient, not counted as arrived before arrived() is called.
@@ -93,12 +97,19 @@ public:
 
 private:
     struct Part {
-        State state = State::zero;
+        State state = State::stale;
+        bool clear = false;   // the block holds zeros, apart from the rows that are spread
+        bool spread = false;  // the packed rows stand in the block too
         detail::PoolVector<Index> rows;
-        detail::PoolVector<std::uint8_t> marks;  // one byte per row: it is in `rows`
+        detail::PoolVector<std::int32_t> places;  // by row: its place in `rows`; −1: none
+        detail::BlockRef packed;
+        Index capacity = 0;  // of `packed`, in rows
     };
     static constexpr double kNoLimit = std::numeric_limits<double>::infinity();
     void fit();
+    void clear(const Entry& entry, Part& part);
+    void gather(const Entry& entry, Part& part) noexcept;
+    void forget_rows(Part& part) noexcept;
     Real* at(const Entry& entry) noexcept { return block_->template as<Real>() + entry.offset; }
 
     ParameterStore<Real>* store_;

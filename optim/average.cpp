@@ -58,7 +58,7 @@ void ExponentialMovingAverage<Real>::update() {
     whole.push_back({size_});
     detail::PoolVector<detail::Piece> pieces;
     detail::cut_pieces(whole, pieces);
-    detail::for_each_piece(pieces, [this](const detail::Piece& piece, std::size_t) {
+    detail::for_each_piece(pieces, 3 * sizeof(Real), [this](const detail::Piece& piece, std::size_t) {
         Real* average = block_->template as<Real>() + piece.begin;
         const Real* values = store_.block_data() + piece.begin;
         if constexpr (std::is_same_v<Real, float>)

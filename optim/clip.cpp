@@ -12,7 +12,7 @@
 namespace unroll {
 namespace {
 
-/// Elements that stand together: a parameter's whole gradient, or a row of it.
+/// Elements that stand together: a parameter's whole gradient, or the rows of it that were used.
 template <class Real>
 struct Part {
     const Real* elements;
@@ -58,7 +58,7 @@ double norm_of(const detail::PoolVector<Part<Real>>& parts, double norm_type) {
     detail::PoolVector<double> results;
     results.resize(pieces.size(), 0);
     const bool largest = std::isinf(norm_type), euclidean = norm_type == 2;
-    detail::for_each_piece(pieces, [&](const detail::Piece& piece, std::size_t number) {
+    detail::for_each_piece(pieces, sizeof(Real), [&](const detail::Piece& piece, std::size_t number) {
         const Real* x = parts[piece.part].elements + piece.begin;
         const Index n = piece.end - piece.begin;
         results[number] = largest ? max_abs(x, n) : euclidean ? sum_of_squares(x, n) : sum_of_powers(x, n, norm_type);
@@ -79,13 +79,11 @@ void collect(ParameterStore<Real>& store, detail::PoolVector<Part<Real>>& parts)
     Gradients<Real>& gradients = store.gradients();
     for (const auto* entry : store.entries()) {
         if (!gradients.has(*entry)) continue;
-        const Real* g = gradients.raw(*entry);
-        if (gradients.state(*entry) == Gradients<Real>::State::rows) {
-            const Index width = entry->shape.size() / entry->shape[0];
-            for (const Index row : gradients.touched_rows(*entry)) parts.push_back({g + row * width, width});
-        } else {
-            parts.push_back({g, entry->shape.size()});
-        }
+        if (gradients.state(*entry) == Gradients<Real>::State::rows)
+            parts.push_back({gradients.packed_rows(*entry), static_cast<Index>(gradients.touched_rows(*entry).size()) *
+                                                                (entry->shape.size() / entry->shape[0])});
+        else
+            parts.push_back({gradients.raw(*entry), entry->shape.size()});
     }
 }
 

@@ -93,7 +93,8 @@ void Optimizer<Real>::step() {
     }
     detail::PoolVector<detail::Piece> pieces;
     detail::cut_pieces(runs, pieces);
-    detail::for_each_piece(pieces, [&](const detail::Piece& piece, std::size_t) {
+    // Values and two moments read and written, the gradient read.
+    detail::for_each_piece(pieces, 7 * sizeof(Real), [&](const detail::Piece& piece, std::size_t) {
         Run run = runs[piece.part];
         run.size = piece.end - piece.begin;
         run.values += piece.begin;
@@ -102,6 +103,7 @@ void Optimizer<Real>::step() {
             if (moment) moment += piece.begin;
         update(run);
     });
+    gradients.pack();
 }
 
 // ---- State ----

@@ -16,8 +16,9 @@ struct Piece {
     Index end;
 };
 
-/// 256 KiB of floats: an optimiser's step over so many takes about as long as it takes to wake a thread.
 inline constexpr Index kPieceSize = Index{1} << 16;
+/// Memory traffic from which on it pays to wake threads: half a millisecond for one.
+inline constexpr Index kThreadBytes = Index{8} << 20;
 
 /// The pieces of parts of these sizes, in order. Memory comes from the pool.
 template <class Part>
@@ -28,13 +29,14 @@ void cut_pieces(const PoolVector<Part>& parts, PoolVector<Piece>& pieces) {
 }
 
 /// body(piece, its number) for every piece; on several threads where there is enough to do.
+/// @param element_bytes what is read and written for one element, over all arrays
 template <class Body>
-void for_each_piece(const PoolVector<Piece>& pieces, const Body& body) {
+void for_each_piece(const PoolVector<Piece>& pieces, std::size_t element_bytes, const Body& body) {
     Index elements = 0;
     for (const Piece& piece : pieces) elements += piece.end - piece.begin;
     const auto one = [&](Index i) { body(pieces[static_cast<std::size_t>(i)], static_cast<std::size_t>(i)); };
     const auto count = static_cast<Index>(pieces.size());
-    if (elements < 2 * kPieceSize)
+    if (elements * static_cast<Index>(element_bytes) < kThreadBytes)
         for (Index i = 0; i < count; ++i) one(i);
     else
         parallel_for(count, one);

@@ -99,10 +99,8 @@ TEST(Optimizer, TheBitsDoNotDependOnTheNumberOfThreads) {
             clip_grad_norm(*problem.store, 0.5);
             optimizer->step();
         }
-        if (expected.empty())
-            expected = values_of(*problem.store);
-        else
-            EXPECT_EQ(values_of(*problem.store), expected) << threads << " threads";
+        if (expected.empty()) expected = values_of(*problem.store);
+        EXPECT_EQ(values_of(*problem.store), expected) << threads << " threads";
     }
     set_num_threads(before);
     for (std::size_t i = 7; i < expected.size(); ++i) {
