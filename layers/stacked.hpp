@@ -5,7 +5,8 @@
 #include <unroll/layers/linear.hpp>
 #include <unroll/layers/recurrent.hpp>
 
-#include <memory>
+#include <fmt/core.h>
+
 #include <vector>
 
 namespace unroll {
@@ -28,7 +29,7 @@ public:
 
     Result operator()(Var<Real> x, std::optional<State> forward = {}, std::optional<State> backward = {},
                       LoopOptions options = {}) const {
-        options.reverse = false;
+        if (options.reverse) detail::fail_usage("Bidirectional", "reverse is for one direction; both run here");
         auto ahead = forward_(x, std::move(forward), options);
         options.reverse = true;
         auto back = backward_(std::move(x), std::move(backward), options);
@@ -65,9 +66,14 @@ public:
     template <class Make>
         requires std::invocable<Make, Scope<Real>, Index, bool, Index>
     Stacked(Scope<Real> at, Index input_size, const StackOptions& options, Make make)
-        : directions_(options.bidirectional ? 2 : 1) {
-        if (options.num_layers < 1)
-            throw ValueError("[Stacked] num_layers must be 1 or more; got " + std::to_string(options.num_layers));
+        : at_(at), directions_(options.bidirectional ? 2 : 1) {
+        {
+            const auto guard = at.enter();
+            if (options.num_layers < 1)
+                detail::fail_value("Stacked", fmt::format("num_layers must be 1 or more; got {}", options.num_layers));
+            if (!(options.dropout >= 0 && options.dropout < 1))
+                detail::fail_value("Stacked", fmt::format("dropout must be 0 or more and less than 1; got {}", options.dropout));
+        }
         for (Index layer = 0; layer < options.num_layers; ++layer) {
             const Index width = layer == 0 ? input_size : output_size();
             for (Index d = 0; d < directions_; ++d) layers_.push_back(make(at, layer, d == 1, width));
@@ -82,22 +88,26 @@ public:
               return Layer(scope / ("layer" + std::to_string(layer) + (reverse ? "_reverse" : "")), Size(width), hidden_size);
           }) {}
 
-    /// @param states none, or one for each layer and direction. @throws ShapeError for another number of them
+    /// @param states none, or one for each layer and direction. @throws ShapeError for another number of them; UsageError for
+    ///        options.reverse with both directions
     Result operator()(Var<Real> x, States states = {}, LoopOptions options = {}) const {
+        const auto guard = at_.enter();
         if (!states.empty() && states.size() != layers_.size())
-            throw ShapeError("[Stacked] " + std::to_string(layers_.size()) + " states are needed, one for each layer and direction; got " +
-                             std::to_string(states.size()));
+            throw ShapeError(fmt::format("[Stacked] {} states are needed, one for each layer and direction; got {}{}", layers_.size(),
+                                         states.size(), detail::place_suffix(detail::current_place())));
+        const bool both = directions_ == 2;
+        if (both && options.reverse) detail::fail_usage("Stacked", "reverse is for one direction; both run here");
         Result result;
         result.states.resize(layers_.size());
         const auto run = [&](std::size_t i, Var<Real> in) {
-            options.reverse = directions_ == 2 && i % 2 == 1;
+            if (both) options.reverse = i % 2 == 1;
             auto made = layers_[i](std::move(in), states.empty() ? std::optional<State>() : std::move(states[i]), options);
             result.states[i] = std::move(made.state);
             return std::move(made.output);
         };
         const std::size_t count = layers_.size() / static_cast<std::size_t>(directions_);
         for (std::size_t layer = 0; layer < count; ++layer) {
-            if (directions_ == 1) {
+            if (!both) {
                 x = run(layer, std::move(x));
             } else {
                 Var<Real> forward = run(2 * layer, x);
@@ -119,6 +129,7 @@ public:
     }
 
 private:
+    Scope<Real> at_;
     Index directions_;
     std::vector<Layer> layers_;
     std::vector<Dropout<Real>> dropouts_;

@@ -1,0 +1,193 @@
+// Layers and directions around any cell, a user's included.
+#include <unroll/layers/stacked.hpp>
+
+#include <unroll/autograd/gradcheck.hpp>
+#include <unroll/autograd/gradcheck_gtest.hpp>
+#include <unroll/layers/cells.hpp>
+#include <unroll/tests/layers/layer_support.hpp>
+
+namespace unroll {
+namespace {
+
+using test::elements;
+using test::error_message;
+using test::expect_same;
+using test::filled;
+using test::filled_tensor;
+using test::integers;
+using test::UserCell;
+using testing::HasSubstr;
+
+TEST(Stacked, AUsersCellGetsLayersAndDirectionsWithoutAnotherLine) {
+    ParameterStore<double> store(1);
+    const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2, .bidirectional = true});
+    EXPECT_EQ(deep.output_size(), 6);
+    const auto made = deep(filled<double>({5, 2, 4}, 1));
+    EXPECT_EQ(made.output.shape(), (Shape{5, 2, 6}));
+    ASSERT_EQ(made.states.size(), 4u);
+    for (const auto& s : made.states) EXPECT_EQ(s[0].shape(), (Shape{2, 3}));
+    for (const std::string scope : {"layer0", "layer0_reverse", "layer1", "layer1_reverse"}) {
+        EXPECT_TRUE(store.contains(scope + ".u"));
+        EXPECT_EQ(store.at(scope + ".a").shape(), (Shape{scope.starts_with("layer0") ? 4 : 6, 3}));
+    }
+}
+
+TEST(Stacked, IsItsLayersOneAfterTheOther) {
+    ParameterStore<double> store(1);
+    const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2, .bidirectional = true});
+    const auto x = filled<double>({5, 2, 4}, 1);
+    Stacked<double, UserCell<double>>::States states;
+    for (std::uint64_t i = 0; i < 4; ++i) states.push_back({filled<double>({2, 3}, 10 + i)});
+    const auto made = deep(x, states);
+    auto y = x;
+    for (Index layer = 0; layer < 2; ++layer) {
+        const auto row = static_cast<std::size_t>(2 * layer);
+        const auto ahead = deep.layer(layer)(y, states[row]),
+                   back = deep.layer(layer, true)(y, states[row + 1], {.reverse = true});
+        expect_same(made.states[row][0], ahead.state[0]);
+        expect_same(made.states[row + 1][0], back.state[0]);
+        y = concat({ahead.output, back.output}, -1);
+    }
+    expect_same(made.output, y);
+}
+
+TEST(Stacked, OneDirectionMayBeTheReversedOne) {
+    ParameterStore<double> store(1);
+    const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2});
+    const auto x = filled<double>({5, 2, 4}, 1);
+    expect_same(deep(x, {}, {.reverse = true}).output, flip(deep(flip(x, {0})).output, {0}));
+}
+
+TEST(Stacked, GradientsAreRightWithEveryOptionOfTheLoop) {
+    const IntTensor lengths = integers({4, 2});
+    for (const auto& loop : {LoopOptions{}, {.lengths = &lengths}, {.checkpoint = 2}})
+        EXPECT_GRADIENTS(
+            [&](auto& layer, auto x) {
+                auto made = layer(x, {}, loop);
+                std::vector out{made.output};
+                for (auto& s : made.states) out.push_back(s[0]);
+                return out;
+            },
+            twin([]<class Real>(Scope<Real> at) {
+                return Stacked<Real, UserCell<Real>>(at, Size(3), Size(2),
+                                                     {.num_layers = 2, .bidirectional = true, .dropout = 0.3});
+            }),
+            filled_tensor<double>({4, 2, 3}, 1));
+}
+
+TEST(Stacked, CellsOfTheLibraryAreBuiltByAFunction) {
+    ParameterStore<double> store(1);
+    const Stacked<double, LSTMCell<double>> layers(
+        store, 4, {.num_layers = 3}, [](Scope<double> at, Index layer, bool, Index width) {
+            return Recurrent<double, LSTMCell<double>>(at / std::to_string(layer),
+                                                       CellOptions{.input_size = width, .hidden_size = 3 + layer});
+        });
+    EXPECT_EQ(layers(filled<double>({5, 2, 4}, 1)).output.shape(), (Shape{5, 2, 5}));
+    EXPECT_EQ(store.at("2.weight_ih").shape(), (Shape{4, 20}));
+}
+
+TEST(Stacked, DropoutLiesOnEveryOutputButTheLastWithANewMaskEachTimeStepAndCall) {
+    ParameterStore<double> store(1);
+    const Stacked<double, UserCell<double>> deep(store, Size(4), Size(40), {.num_layers = 2, .dropout = 0.5});
+    // What the second layer gets: looked at by a forward hook on the dropout between.
+    std::vector<Var<double>> seen;
+    store.on_forward("dropout0", [&](const std::string&, Var<double>& y) { seen.push_back(y); });
+    const auto x = filled<double>({6, 2, 4}, 1);
+    deep(x);
+    deep(x);
+    ASSERT_EQ(seen.size(), 2u);
+    const auto mask = [](const Var<double>& y) {
+        std::vector<bool> out;
+        for (const double e : elements(y)) out.push_back(e == 0);
+        return out;
+    };
+    EXPECT_NE(mask(seen[0]), mask(seen[1]));
+    EXPECT_NE(mask(select(seen[0], 0, 0)), mask(select(seen[0], 0, 1)));
+    store.eval();
+    deep(x);
+    EXPECT_EQ(seen.size(), 2u) << "in evaluation nothing is dropped";
+}
+
+TEST(Stacked, AMaskIsRepeatedWhereACheckpointRunsAgain) {
+    ParameterStore<double> store(1);
+    struct DroppingCell : UserCell<double> {
+        DroppingCell(Scope<double> at, Size input, Size hidden)
+            : UserCell<double>(at, input, hidden), drop(at / "drop", {.p = 0.5}) {}
+        State<double, 1> step(Var<double> x, State<double, 1> s) const {
+            return UserCell<double>::step(drop(x), {drop(s[0])});
+        }
+        Dropout<double> drop;
+    };
+    const Recurrent<double, DroppingCell> layer(store, Size(4), Size(3));
+    const auto x = filled<double>({7, 2, 4}, 1);
+    const auto run = [&](Index every) {
+        for (auto& [name, stream] : store.randoms()) stream.set_counter(0);
+        store.zero_grad();
+        Tape<double> tape;
+        const auto output = layer(x, {}, {.checkpoint = every}).output;
+        tape.backward(test::weighed(output, 901));
+        return std::tuple{elements(output), test::gradients_of(store), store.randoms().begin()->second.counter()};
+    };
+    const auto full = run(0);
+    EXPECT_EQ(std::get<2>(full), 14u);
+    for (const Index every : {2, 3}) EXPECT_EQ(run(every), full);
+}
+
+TEST(Stacked, WrongOptionsAndStatesAreErrors) {
+    ParameterStore<double> store(1);
+    EXPECT_THAT(error_message<ValueError>(
+                    [&] { Stacked<double, UserCell<double>>(store, Size(4), Size(3), {.num_layers = 0}); }),
+                HasSubstr("[Stacked] num_layers must be 1 or more; got 0"));
+    EXPECT_THAT(error_message<ValueError>([&] {
+                    Stacked<double, UserCell<double>>(Scope<double>(store) / "deep", Size(4), Size(3),
+                                                      {.num_layers = 2, .dropout = 1.5});
+                }),
+                HasSubstr("[Stacked] dropout must be 0 or more and less than 1; got 1.5 (in deep)"));
+    EXPECT_EQ(store.entries().size(), 0u);
+    const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2});
+    EXPECT_THAT(error_message<ShapeError>([&] {
+                    deep(filled<double>({5, 2, 4}, 1), {{filled<double>({2, 3}, 1)}});
+                }),
+                HasSubstr("[Stacked] 2 states are needed, one for each layer and direction; got 1"));
+    EXPECT_THAT(error_message<ShapeError>([&] {
+                    deep(filled<double>({5, 2, 4}, 1), {{filled<double>({2, 3}, 1)}, {filled<double>({2, 4}, 1)}});
+                }),
+                HasSubstr("(in layer1)"));
+    const Stacked<double, UserCell<double>> both(Scope<double>(store) / "both", Size(4), Size(3),
+                                                 {.bidirectional = true});
+    EXPECT_THAT(error_message<UsageError>([&] {
+                    both(filled<double>({5, 2, 4}, 1), {}, {.reverse = true});
+                }),
+                HasSubstr("[Stacked] reverse is for one direction; both run here (in both)"));
+}
+
+TEST(Bidirectional, IsBothDirectionsSideBySide) {
+    ParameterStore<double> store(1);
+    const Bidirectional<double, UserCell<double>> both(store, Size(4), Size(3));
+    EXPECT_EQ(both.output_size(), 6);
+    const auto x = filled<double>({5, 2, 4}, 1), a = filled<double>({2, 3}, 2), b = filled<double>({2, 3}, 3);
+    const auto made = both(x, std::array{a}, std::array{b});
+    ParameterStore<double> twin(2);
+    const Recurrent<double, UserCell<double>> ahead(Scope<double>(twin) / "forward", Size(4), Size(3)),
+        back(Scope<double>(twin) / "backward", Size(4), Size(3));
+    twin.copy_from(store);
+    const auto one = ahead(x, std::array{a}), other = back(flip(x, {0}), std::array{b});
+    expect_same(made.output, concat({one.output, flip(other.output, {0})}, -1));
+    expect_same(made.forward[0], one.state[0]);
+    expect_same(made.backward[0], other.state[0]);
+}
+
+TEST(Bidirectional, TheBackwardDirectionBeginsAtTheEndOfEachRow) {
+    ParameterStore<double> store(1);
+    const Bidirectional<double, LSTMCell<double>> both(store, CellOptions{.input_size = 4, .hidden_size = 3});
+    const auto x = filled<double>({5, 2, 4}, 1);
+    const IntTensor lengths = integers({3, 5});
+    const auto together = both(x, {}, {}, {.lengths = &lengths});
+    const auto alone = both(slice(slice(x, 0, 0, 3), 1, 0, 1));
+    expect_same(slice(slice(together.output, 0, 0, 3), 1, 0, 1), alone.output, 1e-14);
+    expect_same(slice(together.backward[1], 0, 0, 1), alone.backward[1], 1e-14);
+    EXPECT_THROW(both(x, {}, {}, {.reverse = true}), UsageError);
+}
+
+}  // namespace
+}  // namespace unroll
