@@ -1,6 +1,9 @@
 // Initial values by their names.
 #include <unroll/layers/init.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 
 namespace unroll::init {
@@ -16,6 +19,7 @@ void need_matrix(const char* name, const Shape& shape) {
 
 template <class Real>
 Initializer<Real> uniform(double low, double high) {
+    if (!(low <= high)) detail::fail_value("uniform", fmt::format("low must not lie above high; got {} and {}", low, high));
     return [=](std::span<Real> values, const Shape&, RandomStream& random) {
         for (Real& v : values) v = Real(random.uniform(low, high));
     };
@@ -23,6 +27,8 @@ Initializer<Real> uniform(double low, double high) {
 
 template <class Real>
 Initializer<Real> normal(double mean, double deviation) {
+    if (!(deviation >= 0)) detail::fail_value("normal", fmt::format("the deviation must be 0 or more; got {}", deviation));
+    if (!std::isfinite(mean)) detail::fail_value("normal", fmt::format("the mean must be finite; got {}", mean));
     return [=](std::span<Real> values, const Shape&, RandomStream& random) {
         for (Real& v : values) v = Real(mean + deviation * random.normal());
     };

@@ -7,10 +7,10 @@
 
 namespace unroll::init {
 
-/// U[low, high).
+/// U[low, high). @throws ValueError for low above high
 template <class Real>
 Initializer<Real> uniform(double low, double high);
-/// N(mean, deviation²).
+/// N(mean, deviation²). @throws ValueError for a deviation below 0
 template <class Real>
 Initializer<Real> normal(double mean = 0.0, double deviation = 1.0);
 template <class Real>

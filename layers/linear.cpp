@@ -71,7 +71,8 @@ Var<Real> Dropout<Real>::operator()(Var<Real> x) const {
 }
 
 template <class Real>
-LayerNorm<Real>::LayerNorm(Scope<Real> at, const LayerNormOptions& o) : at_(at), eps_(o.eps) {
+LayerNorm<Real>::LayerNorm(Scope<Real> at, const LayerNormOptions& o)
+    : at_(at), normalized_shape_(o.normalized_shape), eps_(o.eps) {
     need_positive(at, "LayerNorm", "normalized_shape", o.normalized_shape);
     if (!(o.eps >= 0)) throw ValueError(fmt::format("[LayerNorm] eps must be 0 or more; got {}{}", o.eps, where(at)));
     if (!o.elementwise_affine) return;
@@ -82,6 +83,8 @@ LayerNorm<Real>::LayerNorm(Scope<Real> at, const LayerNormOptions& o) : at_(at),
 template <class Real>
 Var<Real> LayerNorm<Real>::operator()(Var<Real> x) const {
     const auto guard = at_.enter();
+    if (x && (x.rank() < 1 || x.shape().back() != normalized_shape_))
+        detail::fail_shape("LayerNorm", fmt::format("the last axis must have {} elements", normalized_shape_), {x.shape()});
     return at_.leave(layer_norm<Real>(std::move(x), weight, bias, eps_));
 }
 

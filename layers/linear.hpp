@@ -70,6 +70,7 @@ struct LayerNormOptions {
     bool elementwise_affine = true;
 };
 /// (x − mean)/√(variance + eps)·weight + bias over the last axis. Ba, Kiros, Hinton 2016.
+/// @throws ShapeError if the last axis is not normalized_shape long
 template <class Real>
 class LayerNorm : public Module {
 public:
@@ -80,6 +81,7 @@ public:
 
 private:
     Scope<Real> at_;
+    Index normalized_shape_;
     double eps_;
 };
 

@@ -1,0 +1,49 @@
+// The summary of a model, and forward hooks by path.
+#include <unroll/layers/module.hpp>
+
+#include <unroll/layers/rnn.hpp>
+#include <unroll/tests/layers/layer_support.hpp>
+
+namespace unroll {
+namespace {
+
+using test::elements;
+using test::filled;
+using testing::HasSubstr;
+
+template <class Real>
+struct CharModel : Module {
+    Embedding<Real> embed;
+    LSTM<Real> rnn;
+    Linear<Real> head;
+    CharModel(Scope<Real> at, Size vocab)
+        : embed(at / "embed", {.num_embeddings = vocab, .embedding_dim = 4}),
+          rnn(at / "rnn", {.input_size = 4, .hidden_size = 3}),
+          head(at / "head", {.in_features = 3, .out_features = vocab}) {}
+};
+
+TEST(Module, TheSummaryHasEveryParameterAndTheTotal) {
+    ParameterStore<float> store(1);
+    const CharModel<float> model(store, 7);
+    store.freeze("embed");
+    const std::string text = summary(store);
+    for (const auto* part : {"embed", "rnn", "head", "weight_ih_l0", "bias_hh_l0", "(4, 12)", "frozen"})
+        EXPECT_THAT(text, HasSubstr(part));
+    EXPECT_THAT(text, HasSubstr(std::to_string(7 * 4 + 12 * (4 + 3 + 1 + 1) + 3 * 7 + 7) + " parameters"));
+}
+
+TEST(Module, AForwardHookSeesAndMayReplaceAnOutput) {
+    ParameterStore<double> store(1);
+    const CharModel<double> model(store, 7);
+    int calls = 0;
+    store.on_forward("head", [&](const std::string& path, Var<double>& y) {
+        ++calls;
+        EXPECT_EQ(path, "head");
+        y = y * 0.0;
+    });
+    EXPECT_THAT(elements(model.head(filled<double>({2, 3}, 1))), testing::Each(0.0));
+    EXPECT_EQ(calls, 1);
+}
+
+}  // namespace
+}  // namespace unroll
