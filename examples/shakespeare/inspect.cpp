@@ -10,6 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace shakespeare {
 
@@ -32,15 +34,14 @@ std::string characters_of(const nlohmann::json& json) {
     }
 }
 
-void print_field(const std::string& name, const std::string& text) { fmt::print("{:<14}{}\n", name, text); }
-
-/// A JSON object field by field, nested ones on one line.
-void print_object(const std::string& name, const nlohmann::json& json) {
+/// A JSON object field by field on one line, nested ones as JSON.
+std::string fields_of(const nlohmann::json& json) {
+    if (!json.is_object()) return json.is_string() ? json.get<std::string>() : json.dump();
     std::string text;
     for (const auto& [key, value] : json.items())
         text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key,
                             value.is_string() ? value.get<std::string>() : value.dump());
-    print_field(name, without_controls(text));
+    return text;
 }
 
 }  // namespace
@@ -48,22 +49,21 @@ void print_object(const std::string& name, const nlohmann::json& json) {
 int run(const InspectOptions& options) {
     const SafetensorsInfo info = read_safetensors_info(options.model);
     const std::string_view kind = kind_of(info);
-    print_field("file", options.model.string());
-    print_field("kind", kind.empty() ? "safetensors file of another program" : fmt::format("{} of unroll", kind));
-    print_field("size", with_commas(static_cast<Index>(info.file_bytes)) + " bytes");
-    const StateDict& metadata = info.metadata;
-    for (const StateDict::Entry& entry : metadata.entries()) {
+    std::vector<std::pair<std::string, std::string>> fields{
+        {"file", options.model.string()},
+        {"kind", kind.empty() ? "safetensors file of another program" : fmt::format("{} of unroll", kind)},
+        {"size", with_commas(static_cast<Index>(info.file_bytes)) + " bytes"}};
+    for (const StateDict::Entry& entry : info.metadata.entries()) {
         if (entry.name == "unroll") continue;
-        const nlohmann::json json = metadata.json(entry.name);
-        std::string known;
-        if (entry.name.ends_with("vocabulary")) known = characters_of(json);
-        if (!known.empty())
-            print_field(entry.name, known);
-        else if (json.is_object())
-            print_object(entry.name, json);
-        else
-            print_field(entry.name, without_controls(json.is_string() ? json.get<std::string>() : json.dump()));
+        const nlohmann::json json = info.metadata.json(entry.name);
+        std::string text = entry.name.ends_with("vocabulary") ? characters_of(json) : std::string();
+        if (text.empty()) text = fields_of(json);
+        fields.emplace_back(without_controls(entry.name), without_controls(text));
     }
+    std::size_t wide_field = 0;
+    for (const auto& [name, text] : fields) wide_field = std::max(wide_field, name.size());
+    for (const auto& [name, text] : fields) fmt::print("{:<{}}  {}\n", name, wide_field, text);
+
     std::size_t wide = 4;
     Index numbers = 0;
     for (const auto& tensor : info.tensors) {

@@ -21,14 +21,18 @@ std::optional<Number> number_of(const std::string& text) {
     return value;
 }
 
-/// A whole number in [low, 2⁴⁰].
-CLI::Validator whole(Index low) {
-    return {[low](std::string& text) -> std::string {
+constexpr Index kLargeCount = Index{1} << 40;
+constexpr Index kLargeSize = Index{1} << 20;  // products of sizes stay far from the end of 64 bits
+
+/// A whole number in [low, high].
+CLI::Validator whole(Index low, Index high = kLargeCount) {
+    return {[=](std::string& text) -> std::string {
                 const auto value = number_of<Index>(text);
-                if (value && *value >= low && *value <= Index{1} << 40) return {};
+                if (value && *value >= low && *value <= high) return {};
+                if (value && *value > high) return fmt::format("must be at most {}, not {}", high, text);
                 return fmt::format("must be a whole number of {} or more, not '{}'", low, text);
             },
-            fmt::format("N >= {}", low)};
+            ""};
 }
 
 /// A finite number for which `holds`.
@@ -38,7 +42,7 @@ CLI::Validator real(const char* range, bool (*holds)(double)) {
                 if (value && std::isfinite(*value) && holds(*value)) return {};
                 return fmt::format("must be a number {}, not '{}'", range, text);
             },
-            range};
+            ""};
 }
 
 const CLI::Validator kNotNegative = real("of 0 or more", [](double x) { return x >= 0; });
@@ -52,19 +56,25 @@ CLI::Validator one_of(std::vector<std::string> names) {
                 if (std::find(names.begin(), names.end(), text) != names.end()) return {};
                 return fmt::format("must be one of {}, not '{}'", list, text);
             },
-            fmt::format("{}", fmt::join(names, "|"))};
+            ""};
+}
+
+/// What --help calls the value of an option.
+template <class T>
+constexpr const char* type_name() {
+    return std::is_integral_v<T> ? "N" : std::is_floating_point_v<T> ? "X" : "NAME";
 }
 
 /// An option with a default that --help shows.
 template <class T>
 CLI::Option* option(CLI::App& app, const std::string& name, T& value, const std::string& help,
                     const CLI::Validator& check) {
-    return app.add_option(name, value, help)->transform(check)->capture_default_str()->type_name("");
+    return app.add_option(name, value, help)->transform(check)->capture_default_str()->type_name(type_name<T>());
 }
 template <class T>
 CLI::Option* option(CLI::App& app, const std::string& name, std::optional<T>& value, const std::string& help,
                     const CLI::Validator& check) {
-    return app.add_option(name, value, help)->transform(check)->type_name("");
+    return app.add_option(name, value, help)->transform(check)->type_name(type_name<T>());
 }
 
 /// Where scripts/get-data puts tiny Shakespeare.
@@ -104,8 +114,16 @@ CLI::Validator escapes() {
                 text = out;
                 return std::string();
             },
-            "TEXT"};
+            ""};
 }
+
+/// Where the learning rate and the weight decay start from when they are not given: what suits one optimiser ruins another.
+struct Customary {
+    const char* optimizer;
+    double lr, weight_decay;
+};
+constexpr Customary kCustomary[] = {{"adamw", 4e-3, 0.01}, {"adam", 4e-3, 0},    {"sgd", 0.3, 0},
+                                    {"rmsprop", 2e-3, 0},  {"adagrad", 2e-2, 0}, {"adadelta", 1, 0}};
 
 /// The options of `train`; returns those that a resumed run cannot change.
 std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
@@ -119,30 +137,31 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
         fixed.push_back(option(app, name, value, help, check));
     };
     add("--cell", r.model.cell, "lstm, gru or rnn", one_of({"lstm", "gru", "rnn"}));
-    add("--hidden", r.model.hidden, "hidden numbers of each layer", whole(1));
-    add("--layers", r.model.layers, "recurrent layers", whole(1));
-    add("--embed", r.model.embed, "numbers that stand for a character", whole(1));
+    add("--hidden", r.model.hidden, "hidden numbers of each layer", whole(1, kLargeSize));
+    add("--layers", r.model.layers, "recurrent layers", whole(1, kLargeSize));
+    add("--embed", r.model.embed, "numbers that stand for a character", whole(1, kLargeSize));
     add("--dropout", r.model.dropout, "after every recurrent layer", kFraction);
-    add("--batch", r.batch, "streams of text side by side", whole(1));
-    add("--seq-len", r.seq_len, "characters of each stream in one step", whole(1));
+    add("--batch", r.batch, "streams of text side by side", whole(1, kLargeSize));
+    add("--seq-len", r.seq_len, "characters of each stream in one step", whole(1, kLargeSize));
     add("--epochs", r.epochs, "stop after so many passes over the text (0: no limit)", kNotNegative);
     add("--minutes", r.minutes,
         "stop after about so long: as many steps as the first ones promise (0: no limit; "
         "3 if neither --epochs nor --steps is given)",
         kNotNegative);
     add("--steps", r.steps, "stop after so many steps (0: no limit)", whole(0));
-    add("--optimizer", r.optimizer, "adamw, adam, sgd, rmsprop, adagrad or adadelta",
-        one_of({"adamw", "adam", "sgd", "rmsprop", "adagrad", "adadelta"}));
-    add("--lr", r.lr, "highest learning rate", kNotNegative);
+    std::vector<std::string> optimizers;
+    for (const Customary& custom : kCustomary) optimizers.push_back(custom.optimizer);
+    add("--optimizer", r.optimizer, "adamw, adam, sgd, rmsprop, adagrad or adadelta", one_of(optimizers));
+    add("--lr", r.lr, "highest learning rate (not given: what suits the optimizer)", kNotNegative);
     add("--schedule", r.schedule, "cosine (down to 0 at the end), linear or constant",
         one_of({"cosine", "linear", "constant"}));
     add("--warmup", r.warmup, "steps in which the learning rate rises", whole(0));
-    add("--weight-decay", r.weight_decay, "of the optimizer", kNotNegative);
+    add("--weight-decay", r.weight_decay, "(not given: 0.01 for adamw, otherwise 0)", kNotNegative);
     add("--clip", r.clip, "largest norm of the gradient (0: no clipping)", kNotNegative);
     add("--average", r.average, "decay of a moving average of the weights, which is what is kept (0: none)", kFraction);
     add("--val-fraction", r.val_fraction, "share of the text, at its end, that is not learnt from", kFraction);
     add("--seed", r.seed, "of initial weights and dropout", whole(0));
-    option(app, "--threads", o.threads, "0: as many as there are processors", whole(0));
+    option(app, "--threads", o.threads, "0: as many as there are processors", whole(0, 1024));
     option(app, "--validate-every", o.validate_every, "steps (not given: 20 times; 0: at the end alone)", whole(0));
     option(app, "--checkpoint-every", o.checkpoint_every,
            "steps (not given: with each validation; 0: at the end alone)", whole(0));
@@ -156,13 +175,18 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     return fixed;
 }
 
-void finish_train(TrainOptions& o, const std::vector<CLI::Option*>& fixed) {
+void finish_train(const CLI::App& app, TrainOptions& o, const std::vector<CLI::Option*>& fixed) {
     if (!o.resume.empty()) {
         for (const CLI::Option* option : fixed)
             if (option->count() > 0)
                 throw WrongUse(fmt::format("{} cannot be changed by a resumed run; leave it out", option->get_name()));
         o.out = o.resume;
         return;
+    }
+    for (const Customary& custom : kCustomary) {
+        if (o.recipe.optimizer != custom.optimizer) continue;
+        if (app.get_option("--lr")->count() == 0) o.recipe.lr = custom.lr;
+        if (app.get_option("--weight-decay")->count() == 0) o.recipe.weight_decay = custom.weight_decay;
     }
     if (o.out.empty()) o.out = "shakespeare-run";
     if (o.recipe.steps == 0 && o.recipe.epochs == 0 && o.recipe.minutes == 0) o.recipe.minutes = 3;
@@ -205,7 +229,7 @@ std::optional<Command> read_command_line(int argc, const char* const* argv) {
     eval_app.add_option("--data", eval.data, "text, UTF-8")->required()->type_name("FILE");
     option(eval_app, "--split", eval.split, "part of the text, cut as it was in training",
            one_of({"train", "val", "all"}));
-    option(eval_app, "--threads", eval.threads, "0: as many as there are processors", whole(0));
+    option(eval_app, "--threads", eval.threads, "0: as many as there are processors", whole(0, 1024));
 
     CLI::App& inspect_app = *app.add_subcommand("inspect", "say what a model file holds");
     inspect_app.add_option("--model,model", inspect.model, "model file or checkpoint, or the folder of a run")
@@ -224,7 +248,7 @@ std::optional<Command> read_command_line(int argc, const char* const* argv) {
                                    chosen.empty() ? "" : chosen[0]->get_name()));
     }
     if (train_app.parsed()) {
-        finish_train(train, fixed);
+        finish_train(train_app, train, fixed);
         return train;
     }
     if (sample_app.parsed()) {

@@ -260,7 +260,7 @@ void Run::learn() {
     const Index step = trainer_.steps();
     const bool validating = validation_due_ && !trainer_.finished() && validation_due_->due(step, 0);
     if (validating) validate(Precision::estimate);
-    if (validating || step % kLogEvery == 0) log(validating ? validation_loss_ : kNaN);
+    if (validating || (step % kLogEvery == 0 && !trainer_.finished())) log(validating ? validation_loss_ : kNaN);
     show_progress();
     if (sample_due_ && !trainer_.finished() && sample_due_->due(step, 0)) show_sample();
     if (checkpoint_due_ && !trainer_.finished() && checkpoint_due_->due(step, 0)) {
@@ -279,7 +279,7 @@ double Run::finish(const std::string& program) {
         const SavedModel kept = read_model(folder_.model());
         validation_loss_ = evaluate(*kept.model, corpus_.validation(), Precision::exact).loss;
     }
-    log(validation_loss_);
+    if (learnt_now_ > 0) log(validation_loss_);
     draw_curve();
     show_progress();
     bar_.finish();

@@ -1,0 +1,68 @@
+"""hello, min_char_rnn, custom_cell: each lands within 5 % of a stated loss, and does not with a learning rate of 0."""
+
+import re
+import time
+import unittest
+
+from example_case import PLAY, ExampleCase
+
+HELLO_LOSS = 0.0049  # nats per letter after 100 steps
+MIN_CHAR_RNN_LOSS = 66.6  # nats per 25 characters, smoothed, after 2,000 steps
+CUSTOM_CELL_LOSS = 0.08  # nats after 300 steps
+
+
+def losses(text):
+    return [float(number) for number in re.findall(r"loss (\d+\.\d+)", text)]
+
+
+class Hello(ExampleCase):
+    def test_learns_to_write_hello_in_less_than_two_seconds(self):
+        began = time.monotonic()
+        result = self.run_example("hello")
+        self.assertLess(time.monotonic() - began, 2)
+        self.assertIn('From "h" it writes: hello\n', result.stdout)
+        before, after = losses(result.stdout)
+        self.assertGreater(before, 1)
+        self.assert_within(after, HELLO_LOSS)
+        self.assertEqual(result.stdout.count("✓"), result.stdout.split("Training")[0].count("✓") + 4)
+
+    def test_does_not_without_a_learning_rate(self):
+        result = self.run_example("hello", 0, expect=1)
+        before, after = losses(result.stdout)
+        self.assertEqual(before, after)
+        self.assert_not_within(after, HELLO_LOSS)
+        self.assertNotIn("writes: hello", result.stdout)
+
+    def test_fits_a_terminal_and_has_no_escapes_in_a_pipe(self):
+        result = self.run_example("hello")
+        self.assertLessEqual(max(len(line) for line in result.stdout.splitlines()), 80)
+        self.assertNotIn("\x1b", result.stdout)
+
+
+class MinCharRnn(ExampleCase):
+    def final_loss(self, *arguments):
+        return losses(self.run_example("min_char_rnn", PLAY, 2000, *arguments).stdout)[-1]
+
+    def test_learns(self):
+        self.assert_within(self.final_loss(), MIN_CHAR_RNN_LOSS)
+
+    def test_does_not_without_a_learning_rate(self):
+        self.assert_not_within(self.final_loss(0), MIN_CHAR_RNN_LOSS)
+
+    def test_a_missing_text_is_one_line(self):
+        self.assert_one_line(self.run_example("min_char_rnn", expect=1).stderr, "usage")
+        self.assert_one_line(self.run_example("min_char_rnn", "absent.txt", expect=1).stderr, "absent.txt")
+
+
+class CustomCell(ExampleCase):
+    def test_proves_its_gradients_and_learns(self):
+        result = self.run_example("custom_cell")
+        self.assertIn("passed", result.stdout)
+        self.assert_within(losses(result.stdout)[-1], CUSTOM_CELL_LOSS)
+
+    def test_does_not_without_a_learning_rate(self):
+        self.assert_not_within(losses(self.run_example("custom_cell", 0).stdout)[-1], CUSTOM_CELL_LOSS)
+
+
+if __name__ == "__main__":
+    unittest.main()
