@@ -1,8 +1,10 @@
-// The gradients of a store: dense ones in a block laid out like the values, those of single rows of large tables packed.
+// The gradients of a store: dense ones in a block laid out like the values, those of single rows of large tables
+// packed.
 //
-// A table of a million rows of which a step uses a thousand must cost no more than a small one. So their gradients stand
-// behind one another in memory that stays in the cache, with a number for each row of the table that says where. The block
-// sees them only when somebody asks for the whole gradient: an optimiser, which passes over all of the table anyway.
+// A table of a million rows of which a step uses a thousand must cost no more than a small one. So their gradients
+// stand behind one another in memory that stays in the cache, with a number for each row of the table that says where.
+// The block sees them only when somebody asks for the whole gradient: an optimiser, which passes over all of the table
+// anyway.
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/parameter.hpp>
 
@@ -171,7 +173,8 @@ void Gradients<Real>::add_dense(const Entry& entry, const Real* gradient) {
 }
 
 template <class Real>
-void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, const Real* rows, Index count, Index width) {
+void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, const Real* rows, Index count,
+                               Index width) {
     apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
@@ -187,7 +190,8 @@ void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, 
     const auto used = static_cast<Index>(part.rows.size());
     if (used + count > part.capacity) {
         const Index capacity = std::max(used + count, 2 * part.capacity);
-        auto larger = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(capacity * width) * sizeof(Real)));
+        auto larger =
+            detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(capacity * width) * sizeof(Real)));
         if (used > 0) std::copy_n(packed_rows(entry), used * width, larger->template as<Real>());
         part.packed = std::move(larger);
         part.capacity = capacity;
@@ -224,7 +228,8 @@ void Gradients<Real>::add_entry(Gradients& other, const Entry& entry) {
     const Part& part = *other.parts_[entry.number];
     if (part.state == State::dense) add_dense(entry, other.at(entry));
     if (part.state == State::rows)
-        add_rows(entry, part.rows.begin(), other.packed_rows(entry), static_cast<Index>(part.rows.size()), width_of(entry));
+        add_rows(entry, part.rows.begin(), other.packed_rows(entry), static_cast<Index>(part.rows.size()),
+                 width_of(entry));
 }
 
 template <class Real>

@@ -90,14 +90,14 @@ double show(const Speller& model, std::string_view when) {
     const IntTensor best = argmax(logits);
     fmt::print("\n  {} {}\n\n", styled("1", when), fmt::format("(loss {:.4f} nats per letter)", loss));
     fmt::print("  step  reads");
-    for (const char letter : kLetters) fmt::print("   {:<12}", letter);
+    for (const char letter : kLetters) fmt::print("   {:<11}", letter);
     fmt::print("   next\n");
     for (Index t = 0; t < 4; ++t) {
         fmt::print("  {:>3}     {}  ", t + 1, styled("1", kLetters.substr(static_cast<std::size_t>(kInput(t)), 1)));
         for (Index k = 0; k < 4; ++k) {
             const double share = shares.data()[4 * t + k];
             const bool chosen = k == best(t), wanted = k == kTarget(t);
-            const std::string text = fmt::format("{} {:3.0f}%", bar(share, 7), 100 * share);
+            const std::string text = fmt::format("{} {:3.0f}%", bar(share, 6), 100 * share);
             fmt::print("   {}", styled(chosen ? (wanted ? "32" : "31") : "90", text));
         }
         const bool right = best(t) == kTarget(t);

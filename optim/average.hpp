@@ -40,10 +40,11 @@ public:
     void swap_out();
     bool swapped_in() const noexcept { return swapped_in_; }
 
-    /// The averages by parameter name, laid out as in memory, and "n_averaged". @throws UsageError while they are swapped in
+    /// The averages by parameter name, laid out as in memory, and "n_averaged". @throws UsageError while they are
+    /// swapped in
     StateDict state_dict() const;
-    /// @throws ValueError or ShapeError, with nothing changed, for a state that does not fit the store; UsageError while the
-    /// averages are swapped in
+    /// @throws ValueError or ShapeError, with nothing changed, for a state that does not fit the store; UsageError
+    /// while the averages are swapped in
     void load_state_dict(const StateDict& state);
 
 private:

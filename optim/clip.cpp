@@ -100,9 +100,11 @@ double clip_grad_norm(ParameterStore<Real>& store, double max_norm, const ClipOp
     collect(store, parts);
     const double norm = norm_of(parts, options.norm_type) * std::abs(gradients.scale());
     if (options.error_if_nonfinite && !std::isfinite(norm))
-        detail::fail_value("clip_grad_norm",
-                           fmt::format("the norm of the gradients is {}; Tape<Real> tape({{.check_finite = true}}) finds the "
-                                       "first value that is not finite", norm));
+        detail::fail_value(
+            "clip_grad_norm",
+            fmt::format("the norm of the gradients is {}; Tape<Real> tape({{.check_finite = true}}) finds the "
+                        "first value that is not finite",
+                        norm));
     if (std::isinf(max_norm)) return norm;
     const double factor = max_norm / (norm + 1e-6);
     if (!(factor >= 1)) gradients.scale_by(factor);

@@ -33,7 +33,11 @@ void OptimizerBase::set_momentum(double value) {
 template <class Real>
 Optimizer<Real>::Optimizer(ParameterStore<Real>& store, std::string name, double lr, const MomentNames& moments,
                            double initial_moment)
-    : OptimizerBase(std::move(name), lr), store_(store), names_(moments), initial_moment_(initial_moment), groups_{{"", lr}} {}
+    : OptimizerBase(std::move(name), lr),
+      store_(store),
+      names_(moments),
+      initial_moment_(initial_moment),
+      groups_{{"", lr}} {}
 
 template <class Real>
 void Optimizer<Real>::add_prefix(const std::string& prefix, double lr) {
@@ -154,17 +158,21 @@ void Optimizer<Real>::load_state_dict(const StateDict& state) {
         const std::string& step = know(entry->name + ".step");
         if (!state.contains(step)) continue;
         Loaded loaded{entry, state.template scalar<std::int64_t>(step), {}};
-        if (loaded.step < 1) fail_value(this->name(), fmt::format("{} must be 1 or more; the state has {}", step, loaded.step));
+        if (loaded.step < 1)
+            fail_value(this->name(), fmt::format("{} must be 1 or more; the state has {}", step, loaded.step));
         for (std::size_t m = 0; m < kMoments; ++m)
             if (names_[m] && uses_moment(m, momentum.has_value()))
-                loaded.moments[m] = state.template tensor<Real>(know(key(entry->name, m)), entry->shape, Conversion::allowed);
+                loaded.moments[m] =
+                    state.template tensor<Real>(know(key(entry->name, m)), entry->shape, Conversion::allowed);
         all.push_back(std::move(loaded));
     }
     for (const StateDict::Entry& entry : state.entries())
         if (!known.contains(entry.name))
-            fail_value(this->name(),
-                       fmt::format("the state has {}, for which there is no parameter here or no use with these options; "
-                                   "nothing was changed", detail::in_quotes(entry.name)));
+            fail_value(
+                this->name(),
+                fmt::format("the state has {}, for which there is no parameter here or no use with these options; "
+                            "nothing was changed",
+                            detail::in_quotes(entry.name)));
 
     // From here on nothing fails but for want of memory.
     this->restore(lr, momentum);

@@ -5,9 +5,9 @@
 //     …
 //     adam.zero_grad();  backward(loss);  clip_grad_norm(store, 1.0);  adam.step();
 //
-// They see a ParameterStore and no model. A step is one pass over the contiguous blocks of values, gradients and moments,
-// clipping included, on all threads where there is enough to do; the bits do not depend on their number. A parameter that
-// has no gradient (none has arrived since zero_grad), or is frozen, is left as it is, its moments too.
+// They see a ParameterStore and no model. A step is one pass over the contiguous blocks of values, gradients and
+// moments, clipping included, on all threads where there is enough to do; the bits do not depend on their number. A
+// parameter that has no gradient (none has arrived since zero_grad), or is frozen, is left as it is, its moments too.
 // Held against PyTorch over 100 steps in double by tests/optim/optimizer_test.cpp (to 1e-12).
 #pragma once
 
@@ -33,8 +33,8 @@ public:
     ParameterStore<Real>& store() const noexcept { return store_; }
 
     /// What training has changed: the learning rate, and for each parameter that was ever updated its number of steps
-    /// ("rnn.weight_hh_l0.step") and its moments under PyTorch's names ("rnn.weight_hh_l0.exp_avg"), laid out as in memory.
-    /// Options are the constructor's and no part of it.
+    /// ("rnn.weight_hh_l0.step") and its moments under PyTorch's names ("rnn.weight_hh_l0.exp_avg"), laid out as in
+    /// memory. Options are the constructor's and no part of it.
     StateDict state_dict() const;
     /// @throws ValueError or ShapeError, with nothing changed, if the state is another optimiser's or another model's
     void load_state_dict(const StateDict& state);
@@ -57,7 +57,8 @@ protected:
         double product;       ///< what prepare() computed
     };
 
-    Optimizer(ParameterStore<Real>& store, std::string name, double lr, const MomentNames& moments, double initial_moment = 0);
+    Optimizer(ParameterStore<Real>& store, std::string name, double lr, const MomentNames& moments,
+              double initial_moment = 0);
 
     /// Whether moment number m is needed with any group's options, and with a momentum set by set_momentum or without.
     virtual bool uses_moment(std::size_t m, bool momentum_set) const noexcept = 0;
@@ -96,8 +97,8 @@ class OptimizerWith : public Optimizer<Real> {
 public:
     /// Those of the constructor.
     const Options& options() const noexcept { return options_.front(); }
-    /// Parameters whose names begin with `prefix` have options of their own: those of the constructor after `change`. Where
-    /// several groups fit, the first counts. A group's lr follows set_lr and schedules in proportion.
+    /// Parameters whose names begin with `prefix` have options of their own: those of the constructor after `change`.
+    /// Where several groups fit, the first counts. A group's lr follows set_lr and schedules in proportion.
     /// @throws ValueError for an option out of its range, or if no parameter's name begins with the prefix
     void add_group(const std::string& prefix, const std::function<void(Options& own)>& change);
 
@@ -244,8 +245,9 @@ struct RAdamOptions {
     double eps = 1e-8;
     double weight_decay = 0;
 };
-/// m and v as Adam's; ρ∞ = 2/(1 − β₂) − 1, ρ = ρ∞ − 2nβ₂ⁿ/(1 − β₂ⁿ) in step n. Where ρ > 5: w ← w − lr·r·m̂·√(1 − β₂ⁿ)/(√v + eps)
-/// with r² = (ρ − 4)(ρ − 2)ρ∞/((ρ∞ − 4)(ρ∞ − 2)ρ); otherwise w ← w − lr·m̂. Liu, Jiang, He et al. 2020.
+/// m and v as Adam's; ρ∞ = 2/(1 − β₂) − 1, ρ = ρ∞ − 2nβ₂ⁿ/(1 − β₂ⁿ) in step n.
+/// Where ρ > 5: w ← w − lr·r·m̂·√(1 − β₂ⁿ)/(√v + eps) with r² = (ρ − 4)(ρ − 2)ρ∞/((ρ∞ − 4)(ρ∞ − 2)ρ);
+/// otherwise w ← w − lr·m̂. Liu, Jiang, He et al. 2020.
 template <class Real>
 class RAdam final : public OptimizerWith<Real, RAdamOptions> {
 public:
@@ -268,6 +270,7 @@ struct NAdamOptions {
 };
 /// m and v as Adam's; μₙ = β₁(1 − ½·0.96^(n·momentum_decay)), Πₙ = μ₁…μₙ;
 /// w ← w − lr·((1 − μₙ)/(1 − Πₙ)·g + μₙ₊₁/(1 − Πₙ₊₁)·m)/(√v̂ + eps). Dozat 2016.
+/// As PyTorch from 2.0 on; the plain loop of 1.13 has one factor μₙ too many in Πₙ₊₁.
 template <class Real>
 class NAdam final : public OptimizerWith<Real, NAdamOptions> {
 public:

@@ -1,4 +1,5 @@
-// What schedules see of an optimiser, whatever its number type and formula: a learning rate, and a momentum if it has one.
+// What schedules see of an optimiser, whatever its number type and formula: a learning rate, and a momentum if it has
+// one.
 #pragma once
 
 #include <optional>

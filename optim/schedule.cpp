@@ -64,7 +64,8 @@ void Schedule::move_to(Index n, double base_lr) {
     const double lr = lr_at(n, base_lr);
     const std::optional<double> momentum = momentum_at(n);
     if (momentum && !optimizer_.momentum())
-        detail::fail_usage(name_, fmt::format("{} has no momentum to cycle; set cycle_momentum = false", optimizer_.name()));
+        detail::fail_usage(name_,
+                           fmt::format("{} has no momentum to cycle; set cycle_momentum = false", optimizer_.name()));
     optimizer_.set_lr(lr);
     if (momentum) optimizer_.set_momentum(*momentum);
     base_lr_ = base_lr;
@@ -95,7 +96,8 @@ void Schedule::load_state_dict(const StateDict& state) {
 
 // ---- By powers ----
 
-StepLR::StepLR(OptimizerBase& optimizer, const StepLROptions& options) : Schedule(optimizer, "StepLR"), options_(options) {
+StepLR::StepLR(OptimizerBase& optimizer, const StepLROptions& options)
+    : Schedule(optimizer, "StepLR"), options_(options) {
     check_count(name(), "step_size", options.step_size, 1);
     check_option(name(), "gamma", options.gamma, kNotNegative);
     move_to(0, base_lr());
@@ -160,7 +162,8 @@ WarmupCosineLR::WarmupCosineLR(OptimizerBase& optimizer, const WarmupCosineLROpt
 
 double WarmupCosineLR::lr_at(Index n, double base_lr) const {
     const Index warmup = options_.warmup_steps, total = options_.total_steps;
-    if (n < warmup) return base_lr * (static_cast<double>(options_.from_zero ? n : n + 1) / static_cast<double>(warmup));
+    if (n < warmup)
+        return base_lr * (static_cast<double>(options_.from_zero ? n : n + 1) / static_cast<double>(warmup));
     if (n >= total) return options_.eta_min;
     return half_wave(base_lr, options_.eta_min, static_cast<double>(n - warmup) / static_cast<double>(total - warmup));
 }
@@ -185,8 +188,8 @@ OneCycleLR::OneCycleLR(OptimizerBase& optimizer, const OneCycleLROptions& o)
     const double total = static_cast<double>(total_steps_), rise = o.pct_start * total;
     phases_.push_back({rise - 1, first, o.max_lr, o.max_momentum, o.base_momentum});
     if (o.three_phase) phases_.push_back({2 * rise - 2, o.max_lr, first, o.base_momentum, o.max_momentum});
-    phases_.push_back({total - 1, o.three_phase ? first : o.max_lr, last, o.three_phase ? o.max_momentum : o.base_momentum,
-                       o.max_momentum});
+    phases_.push_back({total - 1, o.three_phase ? first : o.max_lr, last,
+                       o.three_phase ? o.max_momentum : o.base_momentum, o.max_momentum});
     move_to(0, base_lr());
 }
 

@@ -4,10 +4,10 @@
 //     WarmupCosineLR schedule(adam, {.warmup_steps = 100, .total_steps = 5000});
 //     for (…) { …; adam.step(); schedule.step(); }
 //
-// The constructor sets the rate of the first step; each step() sets the next one. What a step is, is the caller's choice: a
-// step of the optimiser or an epoch. A schedule owns the optimiser's learning rate: what others set is overwritten. Rates are
-// closed formulas of the number of steps, so that a run that goes on from a saved state has the same bits.
-// Held against PyTorch's schedules by tests/optim/schedule_test.cpp.
+// The constructor sets the rate of the first step; each step() sets the next one. What a step is, is the caller's
+// choice: a step of the optimiser or an epoch. A schedule owns the optimiser's learning rate: what others set is
+// overwritten. Rates are closed formulas of the number of steps, so that a run that goes on from a saved state has the
+// same bits. Held against PyTorch's schedules by tests/optim/schedule_test.cpp.
 #pragma once
 
 #include <unroll/autograd/shape.hpp>
@@ -125,8 +125,8 @@ struct WarmupCosineLROptions {
     double eta_min = 0;      ///< the rate from total_steps on
     bool from_zero = false;  ///< the first rate is 0, not base_lr/warmup_steps
 };
-/// n < W = warmup_steps: base_lr·(n + 1)/W (from_zero: n/W); then one half wave of a cosine from base_lr at W to eta_min at
-/// total_steps, and eta_min for ever.
+/// n < W = warmup_steps: base_lr·(n + 1)/W (from_zero: n/W); then one half wave of a cosine from base_lr at W to
+/// eta_min at total_steps, and eta_min for ever.
 class WarmupCosineLR final : public Schedule {
 public:
     WarmupCosineLR(OptimizerBase& optimizer, const WarmupCosineLROptions& options);
@@ -152,7 +152,8 @@ struct OneCycleLROptions {
     double final_div_factor = 1e4;  ///< the last is the first/final_div_factor
     bool three_phase = false;       ///< down to the first rate as fast as up, then to the last
 };
-/// Up from max_lr/div_factor to max_lr, and down to the last rate, which step number total_steps keeps. Smith, Topin 2018.
+/// Up from max_lr/div_factor to max_lr, and down to the last rate, which step number total_steps keeps. Smith, Topin
+/// 2018.
 class OneCycleLR final : public Schedule {
 public:
     /// Also UsageError for cycle_momentum with an optimiser that has none.
@@ -190,15 +191,15 @@ struct ReduceLROnPlateauOptions {
     PlateauMode mode = PlateauMode::min;  ///< whether a smaller metric is better, or a larger one
     double factor = 0.1;                  ///< in [0, 1)
     Index patience = 10;                  ///< steps without improvement that are endured
-    double threshold = 1e-4;  ///< for rel below 1
+    double threshold = 1e-4;              ///< for rel below 1
     ThresholdMode threshold_mode = ThresholdMode::rel;
     Index cooldown = 0;  ///< steps after a reduction in which none counts as bad
     double min_lr = 0;
     double eps = 1e-8;  ///< smaller reductions are not made
 };
-/// Multiplies the rate by `factor` when the metric has not improved for more than `patience` steps. Better than `best` is, for
-/// mode min, a metric below best·(1 − threshold) (rel) or best − threshold (abs), for mode max above best·(1 + threshold) or
-/// best + threshold; NaN never is.
+/// Multiplies the rate by `factor` when the metric has not improved for more than `patience` steps. Better than `best`
+/// is, for mode min, a metric below best·(1 − threshold) (rel) or best − threshold (abs), for mode max above best·(1 +
+/// threshold) or best + threshold; NaN never is.
 class ReduceLROnPlateau {
 public:
     explicit ReduceLROnPlateau(OptimizerBase& optimizer, const ReduceLROnPlateauOptions& options = {});

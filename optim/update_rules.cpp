@@ -57,19 +57,25 @@ void check_all_options(const char* who, const Options& o) {
 }
 
 // Float steps run on the processor's vector kernels, the others in the same loops compiled for their type.
-#define UNROLL_RUN(kernel, ...)                           \
-    if constexpr (std::is_same_v<Real, float>)            \
-        detail::kernels().kernel(__VA_ARGS__);            \
-    else                                                  \
+#define UNROLL_RUN(kernel, ...)                \
+    if constexpr (std::is_same_v<Real, float>) \
+        detail::kernels().kernel(__VA_ARGS__); \
+    else                                       \
         detail::generic::kernel(__VA_ARGS__)
 
 template <class Real, class Run, class Options>
 void update_adam(const Run& run, const Options& o, double beta1, bool decoupled) {
     const auto n = static_cast<double>(run.step);
-    const detail::AdamStep step{.lr = run.lr, .beta1 = beta1, .beta2 = o.beta2, .eps = o.eps,
-                                .weight_decay = o.weight_decay, .bias_correction1 = 1 - std::pow(beta1, n),
-                                .bias_correction2 = 1 - std::pow(o.beta2, n), .decoupled = decoupled,
-                                .amsgrad = o.amsgrad, .gradient = {run.scale, run.limit}};
+    const detail::AdamStep step{.lr = run.lr,
+                                .beta1 = beta1,
+                                .beta2 = o.beta2,
+                                .eps = o.eps,
+                                .weight_decay = o.weight_decay,
+                                .bias_correction1 = 1 - std::pow(beta1, n),
+                                .bias_correction2 = 1 - std::pow(o.beta2, n),
+                                .decoupled = decoupled,
+                                .amsgrad = o.amsgrad,
+                                .gradient = {run.scale, run.limit}};
     UNROLL_RUN(adam, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1], run.moments[2]);
 }
 
@@ -111,8 +117,12 @@ bool SGD<Real>::uses_moment(std::size_t, bool momentum_set) const noexcept {
 template <class Real>
 void SGD<Real>::update(const Run& run) const {
     const SGDOptions& o = this->options_[run.group];
-    const detail::SgdStep step{.lr = run.lr, .momentum = this->momentum_or(o.momentum), .dampening = o.dampening,
-                               .weight_decay = o.weight_decay, .nesterov = o.nesterov, .first = run.step == 1,
+    const detail::SgdStep step{.lr = run.lr,
+                               .momentum = this->momentum_or(o.momentum),
+                               .dampening = o.dampening,
+                               .weight_decay = o.weight_decay,
+                               .nesterov = o.nesterov,
+                               .first = run.step == 1,
                                .gradient = {run.scale, run.limit}};
     UNROLL_RUN(sgd, step, run.size, run.values, run.gradient, run.moments[0]);
 }
@@ -131,8 +141,10 @@ bool Adagrad<Real>::uses_moment(std::size_t, bool) const noexcept {
 template <class Real>
 void Adagrad<Real>::update(const Run& run) const {
     const AdagradOptions& o = this->options_[run.group];
-    const detail::AdagradStep step{.lr = run.lr / (1 + static_cast<double>(run.step - 1) * o.lr_decay), .eps = o.eps,
-                                   .weight_decay = o.weight_decay, .gradient = {run.scale, run.limit}};
+    const detail::AdagradStep step{.lr = run.lr / (1 + static_cast<double>(run.step - 1) * o.lr_decay),
+                                   .eps = o.eps,
+                                   .weight_decay = o.weight_decay,
+                                   .gradient = {run.scale, run.limit}};
     UNROLL_RUN(adagrad, step, run.size, run.values, run.gradient, run.moments[0]);
 }
 
@@ -156,8 +168,12 @@ bool RMSprop<Real>::uses_moment(std::size_t m, bool momentum_set) const noexcept
 template <class Real>
 void RMSprop<Real>::update(const Run& run) const {
     const RMSpropOptions& o = this->options_[run.group];
-    const detail::RmspropStep step{.lr = run.lr, .alpha = o.alpha, .eps = o.eps, .weight_decay = o.weight_decay,
-                                   .momentum = this->momentum_or(o.momentum), .centered = o.centered,
+    const detail::RmspropStep step{.lr = run.lr,
+                                   .alpha = o.alpha,
+                                   .eps = o.eps,
+                                   .weight_decay = o.weight_decay,
+                                   .momentum = this->momentum_or(o.momentum),
+                                   .centered = o.centered,
                                    .gradient = {run.scale, run.limit}};
     UNROLL_RUN(rmsprop, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1], run.moments[2]);
 }
@@ -176,8 +192,8 @@ bool Adadelta<Real>::uses_moment(std::size_t, bool) const noexcept {
 template <class Real>
 void Adadelta<Real>::update(const Run& run) const {
     const AdadeltaOptions& o = this->options_[run.group];
-    const detail::AdadeltaStep step{.lr = run.lr, .rho = o.rho, .eps = o.eps, .weight_decay = o.weight_decay,
-                                    .gradient = {run.scale, run.limit}};
+    const detail::AdadeltaStep step{
+        .lr = run.lr, .rho = o.rho, .eps = o.eps, .weight_decay = o.weight_decay, .gradient = {run.scale, run.limit}};
     UNROLL_RUN(adadelta, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1]);
 }
 
@@ -247,11 +263,17 @@ void RAdam<Real>::update(const Run& run) const {
     const auto n = static_cast<double>(run.step);
     const double beta1 = this->momentum_or(o.beta1), power2 = std::pow(o.beta2, n);
     const double longest = 2 / (1 - o.beta2) - 1, length = longest - 2 * n * power2 / (1 - power2);
-    detail::AdamStep step{.lr = run.lr, .beta1 = beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay,
-                          .bias_correction1 = 1 - std::pow(beta1, n), .bias_correction2 = 1,
+    detail::AdamStep step{.lr = run.lr,
+                          .beta1 = beta1,
+                          .beta2 = o.beta2,
+                          .eps = o.eps,
+                          .weight_decay = o.weight_decay,
+                          .bias_correction1 = 1 - std::pow(beta1, n),
+                          .bias_correction2 = 1,
                           .gradient = {run.scale, run.limit}};
     if (length > 5) {
-        const double rectification = std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
+        const double rectification =
+            std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
         step.lr *= rectification * std::sqrt(1 - power2);
     } else {
         step.bias_correction2 = detail::kInfinity;
@@ -294,14 +316,19 @@ void NAdam<Real>::update(const Run& run) const {
     const NAdamOptions& o = this->options_[run.group];
     const auto n = static_cast<double>(run.step);
     const double mu = nadam_momentum(o, n), next = nadam_momentum(o, n + 1);
-    const detail::NadamStep step{.lr = run.lr, .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps,
-                                 .weight_decay = o.weight_decay, .bias_correction2 = 1 - std::pow(o.beta2, n),
+    const detail::NadamStep step{.lr = run.lr,
+                                 .beta1 = o.beta1,
+                                 .beta2 = o.beta2,
+                                 .eps = o.eps,
+                                 .weight_decay = o.weight_decay,
+                                 .bias_correction2 = 1 - std::pow(o.beta2, n),
                                  .gradient_share = (1 - mu) / (1 - run.product),
-                                 .average_share = next / (1 - run.product * next), .gradient = {run.scale, run.limit}};
+                                 .average_share = next / (1 - run.product * next),
+                                 .gradient = {run.scale, run.limit}};
     UNROLL_RUN(nadam, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1]);
 }
 
-#define UNROLL_INSTANTIATE_ONE(R, Name)              \
+#define UNROLL_INSTANTIATE_ONE(R, Name)             \
     template class OptimizerWith<R, Name##Options>; \
     template class Name<R>;
 #define UNROLL_INSTANTIATE(R)           \

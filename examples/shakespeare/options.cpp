@@ -161,12 +161,15 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     add("--average", r.average, "decay of a moving average of the weights, which is what is kept (0: none)", kFraction);
     add("--val-fraction", r.val_fraction, "share of the text, at its end, that is not learnt from", kFraction);
     add("--seed", r.seed, "of initial weights and dropout", whole(0));
+    fixed.push_back(
+        app.add_option("--validate-every", r.validate_every, "steps (not given: 20 times; 0: at the end alone)")
+            ->transform(whole(0))
+            ->type_name("N"));
+    add("--patience", r.patience, "validations without improvement after which to stop (0: never)", whole(0));
     option(app, "--threads", o.threads, "0: as many as there are processors", whole(0, 1024));
-    option(app, "--validate-every", o.validate_every, "steps (not given: 20 times; 0: at the end alone)", whole(0));
     option(app, "--checkpoint-every", o.checkpoint_every,
            "steps (not given: with each validation; 0: at the end alone)", whole(0));
     option(app, "--sample-every", o.sample_every, "steps (not given: 5 times; 0: never)", whole(0));
-    option(app, "--patience", o.patience, "validations without improvement after which to stop (0: never)", whole(0));
     app.add_option("--prime", o.prime, "text that samples go on from")->transform(escapes())->type_name("TEXT");
     option(app, "--check-loss", o.check_loss, "exit code 1 unless the last validation loss is within 5 % of this",
            kPositive);
@@ -203,6 +206,7 @@ void finish_train(const CLI::App& app, TrainOptions& o, const std::vector<CLI::O
 std::optional<Command> read_command_line(int argc, const char* const* argv) {
     CLI::App app("A recurrent network that learns to write like its text, character by character.", "shakespeare");
     app.require_subcommand(1);
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     TrainOptions train;
     SampleOptions sample;
     EvalOptions eval;

@@ -40,19 +40,21 @@ struct Recipe {
     double average = 0;  ///< decay of the moving average of weights that is evaluated and saved; 0: none
     double val_fraction = 0.1;
     std::uint64_t seed = 1;
+    Index validate_every =
+        -1;              ///< steps; 0: at the end alone; -1: a twentieth of the run. It decides which model is kept
+    Index patience = 0;  ///< validations without improvement after which to stop; 0: never
 };
 
 struct TrainOptions {
     Recipe recipe;
     std::filesystem::path data;
     std::filesystem::path out;
-    std::filesystem::path resume;           ///< empty: a new run
-    Index threads = 0;                      ///< 0: as many as there are processors
-    std::optional<Index> validate_every;    ///< steps; not given: a twentieth of the run
-    std::optional<Index> checkpoint_every;  ///< steps; not given: with every validation
-    std::optional<Index> sample_every;      ///< steps; not given: a fifth of the run
-    Index patience = 0;                     ///< validations without improvement after which to stop; 0: never
-    std::string prime;                      ///< empty: a new line
+    std::filesystem::path resume;  ///< empty: a new run
+    Index threads = 0;             ///< 0: as many as there are processors
+    // These a resumed run keeps unless they are given again.
+    std::optional<Index> checkpoint_every;  ///< steps; 0: at the end alone; not given: with every validation
+    std::optional<Index> sample_every;      ///< steps; 0: never; not given: a fifth of the run
+    std::optional<std::string> prime;       ///< not given: a new line
     std::optional<double> check_loss;       ///< exit code 1 unless the last validation loss is within 5 % of this
     bool check_finite = false;
 };
@@ -92,6 +94,6 @@ std::optional<Command> read_command_line(int argc, const char* const* argv);
 // As files keep them.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelOptions, cell, hidden, layers, embed, dropout)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Recipe, model, batch, seq_len, steps, epochs, minutes, optimizer, lr, schedule,
-                                   warmup, weight_decay, clip, average, val_fraction, seed)
+                                   warmup, weight_decay, clip, average, val_fraction, seed, validate_every, patience)
 
 }  // namespace shakespeare

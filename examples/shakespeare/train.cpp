@@ -65,9 +65,9 @@ public:
         : options_(options),
           folder_{options.out},
           corpus_(std::move(corpus)),
-          prime_(encode_prime(corpus_.vocabulary, options.prime)),
+          prime_(encode_prime(corpus_.vocabulary, options.prime.value_or(""))),
           trainer_(options.recipe, corpus_.vocabulary.size(), corpus_.train(), options.check_finite),
-          stopping_({.patience = options.patience}) {
+          stopping_({.patience = options.recipe.patience}) {
         if (options.check_loss && corpus_.split.validation.empty())
             throw ValueError("--check-loss needs a validation part: --val-fraction must be above 0");
         if (checkpoint)
@@ -141,17 +141,21 @@ void Run::set_plan() {
     if (trainer_.total_steps() == 0) {
         if (learnt_now_ == kUnmeasured) measured_from_ = watch_.seconds();
         const double budget = 60 * options_.recipe.minutes, seconds = watch_.seconds();
-        if (learnt_now_ < kUnmeasured + kMeasured || seconds < std::min(4.0, 0.05 * budget)) return;
+        if (learnt_now_ < kUnmeasured + kMeasured) return;
         const double per_second =
             static_cast<double>(learnt_now_ - kUnmeasured) / std::max(1e-9, seconds - measured_from_);
-        const double more = std::min(1e12, per_second * std::max(0.0, budget - seconds));
-        trainer_.set_total_steps(trainer_.steps() + static_cast<Index>(more));
-        bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
-                               with_commas(trainer_.total_steps()), options_.recipe.minutes));
+        const Index affordable =
+            trainer_.steps() + static_cast<Index>(std::min(1e12, per_second * std::max(0.0, budget - seconds)));
+        // A few seconds make a good measurement; where --steps or --epochs are far below, a rough one will do.
+        if (seconds < std::min(4.0, 0.05 * budget) && trainer_.limit() > affordable / 2) return;
+        trainer_.set_total_steps(affordable);
+        if (trainer_.total_steps() == affordable)
+            bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
+                                   with_commas(trainer_.total_steps()), options_.recipe.minutes));
     }
     if (validation_due_) return;
     const auto part = [&](Index parts) { return std::max<Index>(1, (trainer_.total_steps() + parts - 1) / parts); };
-    const Index validate_every = options_.validate_every.value_or(part(20));
+    const Index validate_every = options_.recipe.validate_every < 0 ? part(20) : options_.recipe.validate_every;
     validation_due_.emplace(CadenceOptions{.steps = validate_every});
     sample_due_.emplace(CadenceOptions{.steps = options_.sample_every.value_or(part(5))});
     checkpoint_due_.emplace(CadenceOptions{.steps = options_.checkpoint_every.value_or(validate_every)});
@@ -197,8 +201,9 @@ void Run::validate(Precision precision) {
     if (measured) {
         validation_loss_ = evaluate(trainer_.model(), corpus_.validation(), precision).loss;
         if (!std::isfinite(validation_loss_))
-            throw Diverged(fmt::format("the validation loss after step {} is {}: try a smaller --lr", trainer_.steps(),
-                                       validation_loss_));
+            throw Diverged(fmt::format("training has diverged: the validation loss after step {} is not finite; try a "
+                                       "smaller --lr, or --check-finite to see where it begins",
+                                       trainer_.steps()));
         if (!stopping_.update(validation_loss_, trainer_.steps())) return;
     }
     const nlohmann::json training{{"step", trainer_.steps()},
@@ -214,7 +219,7 @@ void Run::validate(Precision precision) {
 void Run::show_sample() {
     const Trainer::Evaluating evaluating(trainer_);
     RandomStream random(options_.recipe.seed, static_cast<std::uint64_t>(trainer_.steps()));
-    std::string text = options_.prime;
+    std::string text = options_.prime.value_or("");
     generate(trainer_.model(), prime_, kSampleLength, Sampler({.temperature = 0.8}), random, [&](Index id) {
         text += corpus_.vocabulary.decode(id);
         return true;
@@ -225,6 +230,11 @@ void Run::show_sample() {
 void Run::save_checkpoint() {
     StateDict all;
     all.put_json("recipe", options_.recipe);
+    nlohmann::json habits = nlohmann::json::object();
+    if (options_.checkpoint_every) habits["checkpoint_every"] = *options_.checkpoint_every;
+    if (options_.sample_every) habits["sample_every"] = *options_.sample_every;
+    if (options_.prime) habits["prime"] = *options_.prime;
+    all.put_json("habits", habits);
     all.put_json("corpus", fs::absolute(options_.data).string());
     all.put_json("vocabulary", corpus_.vocabulary.to_json());
     all.put_json("best_loss", stopping_.state());
@@ -325,6 +335,13 @@ int run(const TrainOptions& given, const std::string& program) {
         checkpoint = load_checkpoint(path);
         try {
             options.recipe = checkpoint->json("recipe").get<Recipe>();
+            const nlohmann::json habits = checkpoint->json("habits");
+            const auto keep = [&]<class T>(std::optional<T>& option, const char* name) {
+                if (!option && habits.contains(name)) option = habits.at(name).get<T>();
+            };
+            keep(options.checkpoint_every, "checkpoint_every");
+            keep(options.sample_every, "sample_every");
+            keep(options.prime, "prime");
             if (options.data.empty()) options.data = checkpoint->json("corpus").get<std::string>();
         } catch (const nlohmann::json::exception& error) {
             throw IoError(fmt::format("cannot use '{}': its options are not those of this program: {}", path.string(),

@@ -52,7 +52,7 @@ Trainer::Trainer(const Recipe& recipe, Size vocabulary, IntTensor text, bool che
       check_finite_(check_finite),
       parts_(static_cast<std::size_t>(shard_count(recipe.batch))) {}
 
-Index Trainer::limit() const {
+Index Trainer::limit() const noexcept {
     Index steps = std::numeric_limits<Index>::max();
     if (recipe_.steps > 0) steps = recipe_.steps;
     if (recipe_.epochs > 0) {

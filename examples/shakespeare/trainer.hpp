@@ -46,7 +46,9 @@ public:
     Index total_steps() const noexcept { return total_steps_; }
     /// Decides it, once and for all: as many as there is time for, or fewer if --steps or --epochs say so.
     void set_total_steps(Index affordable);
-    bool finished() const noexcept { return total_steps_ > 0 && steps_ >= total_steps_; }
+    bool finished() const noexcept { return steps_ >= (total_steps_ > 0 ? total_steps_ : limit()); }
+    /// The most steps that --steps and --epochs allow.
+    Index limit() const noexcept;
 
     unroll::ParameterStore<float>& store() noexcept { return store_; }
     const CharModel<float>& model() const noexcept { return model_; }
@@ -75,7 +77,6 @@ private:
         CharModel<float>::State state;
     };
     Var<float> part_loss(unroll::Shard shard);
-    Index limit() const;
     double lr_factor(Index n) const;
 
     Recipe recipe_;

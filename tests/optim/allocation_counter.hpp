@@ -1,4 +1,5 @@
-// Counts what this program takes from the heap through operator new (allocation_counter.cpp replaces it), on all threads.
+// Counts what this program takes from the heap through operator new (allocation_counter.cpp replaces it), on all
+// threads.
 #pragma once
 
 #include <cstdint>

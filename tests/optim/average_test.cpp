@@ -21,7 +21,8 @@ template <class Real>
 void set_weights(ParameterStore<Real>& store, int n) {
     Index k = 0;
     for (auto* entry : store.entries())
-        for (Index i = 0; i < entry->shape.size(); ++i, ++k) entry->value->data[i] = Real(1) / Real(static_cast<double>(n + 1 + k));
+        for (Index i = 0; i < entry->shape.size(); ++i, ++k)
+            entry->value->data[i] = Real(1) / Real(static_cast<double>(n + 1 + k));
 }
 
 template <class Real>
@@ -131,14 +132,17 @@ TEST(Average, WrongOrderAndOptionsAreRefused) {
         EXPECT_THAT(error_message<ValueError>([&] { ExponentialMovingAverage<float>(*store, {.decay = decay}); }),
                     HasSubstr("[ExponentialMovingAverage] decay must be in [0, 1)"));
     ExponentialMovingAverage<float> average(*store);
-    EXPECT_THAT(error_message<UsageError>([&] { average.swap_in(); }), HasSubstr("no average before the first update()"));
+    EXPECT_THAT(error_message<UsageError>([&] { average.swap_in(); }),
+                HasSubstr("no average before the first update()"));
     EXPECT_THAT(error_message<UsageError>([&] { average.swap_out(); }), HasSubstr("not swapped in"));
     average.update();
     average.swap_in();
     EXPECT_THAT(error_message<UsageError>([&] { average.update(); }), HasSubstr("swap_out() before update()"));
-    EXPECT_THAT(error_message<UsageError>([&] { average.swap_in(); }), HasSubstr("swap_out() before another swap_in()"));
+    EXPECT_THAT(error_message<UsageError>([&] { average.swap_in(); }),
+                HasSubstr("swap_out() before another swap_in()"));
     EXPECT_THAT(error_message<UsageError>([&] { average.state_dict(); }), HasSubstr("swap_out() before saving"));
-    EXPECT_THAT(error_message<UsageError>([&] { average.load_state_dict({}); }), HasSubstr("swap_out() before loading"));
+    EXPECT_THAT(error_message<UsageError>([&] { average.load_state_dict({}); }),
+                HasSubstr("swap_out() before loading"));
     average.swap_out();
     Scope<float> at(*store);
     at.parameter("late", Shape{2}, [](std::span<float>, const Shape&, RandomStream&) {});

@@ -62,7 +62,8 @@ void expect_golden(double tolerance) {
         } else {
             clip_grad_value(*store, options.at("clip_value").get<double>());
         }
-        EXPECT_THAT(gradients_of(*store), testing::Pointwise(testing::DoubleNear(4 * tolerance), flattened(test.at("after"))));
+        EXPECT_THAT(gradients_of(*store),
+                    testing::Pointwise(testing::DoubleNear(4 * tolerance), flattened(test.at("after"))));
     }
     EXPECT_EQ(cases, 7);
 }
@@ -106,8 +107,8 @@ TEST(Clip, TheNormHasTheSameBitsForAnyNumberOfThreads) {
     set_num_threads(before);
 }
 
-/// The weights after ten steps with this clipping before each, once with gradients as they are left and once after what is
-/// outstanding was carried out.
+/// The weights after ten steps with this clipping before each, once with gradients as they are left and once after what
+/// is outstanding was carried out.
 template <class Clipping>
 void expect_fused_equals_separate(const Clipping& clip) {
     for (const nlohmann::json& test : golden_optimizers().at("cases")) {
@@ -165,7 +166,8 @@ TEST(Clip, TheOrderOfTwoClippingsCounts) {
 
     store = three(3, -4, 12);
     clip_grad_value(*store, 4);
-    EXPECT_DOUBLE_EQ(clip_grad_norm(*store, 3.2015621187164243), 6.4031242374328485);  // √41, of what was clipped by value
+    EXPECT_DOUBLE_EQ(clip_grad_norm(*store, 3.2015621187164243),
+                     6.4031242374328485);  // √41, of what was clipped by value
     EXPECT_THAT(gradients_of(*store), Pointwise(DoubleNear(1e-6), {1.5, -2.0, 2.0}));
 
     store = three(3, -4, 12);
@@ -223,11 +225,13 @@ void expect_errors_change_nothing() {
             store->gradients().scale_by(0.5);
             const std::string message = error_message<ValueError>(
                 [&] { clip_grad_norm(*store, 1.0, {.norm_type = type, .error_if_nonfinite = true}); });
-            EXPECT_THAT(message, HasSubstr(std::isnan(bad) ? "the norm of the gradients is nan" : "the norm of the gradients is inf"));
+            EXPECT_THAT(message, HasSubstr(std::isnan(bad) ? "the norm of the gradients is nan"
+                                                           : "the norm of the gradients is inf"));
             EXPECT_EQ(store->gradients().scale(), 0.5);
             EXPECT_EQ(store->gradients().limit(), kInf);
             const Real* raw = store->gradients().raw(entry);
-            for (Index i = 0; i < 40; ++i) EXPECT_TRUE(i == 33 || static_cast<double>(raw[i]) == static_cast<double>(i)) << i;
+            for (Index i = 0; i < 40; ++i)
+                EXPECT_TRUE(i == 33 || static_cast<double>(raw[i]) == static_cast<double>(i)) << i;
         }
 }
 
@@ -264,7 +268,9 @@ TEST(Clip, BadOptionsAreRefused) {
     const auto by_norm = [&](double max_norm, double type) {
         return error_message<ValueError>([&] { clip_grad_norm(*store, max_norm, {.norm_type = type}); });
     };
-    const auto by_value = [&](double value) { return error_message<ValueError>([&] { clip_grad_value(*store, value); }); };
+    const auto by_value = [&](double value) {
+        return error_message<ValueError>([&] { clip_grad_value(*store, value); });
+    };
     EXPECT_EQ(by_norm(-1, 2), "[clip_grad_norm] max_norm must be in [0, ∞]; got -1");
     EXPECT_EQ(by_norm(kNan, 2), "[clip_grad_norm] max_norm must be in [0, ∞]; got nan");
     EXPECT_EQ(by_norm(1, 0), "[clip_grad_norm] norm_type must be in (0, ∞]; got 0");

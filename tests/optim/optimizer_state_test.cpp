@@ -106,13 +106,16 @@ TEST(OptimizerState, ItHoldsWhatIsUsedUnderPyTorchsNames) {
     };
     using testing::ElementsAre;
     EXPECT_THAT(names_of(std::type_identity<SGD<float>>(), SGDOptions{}), ElementsAre("step"));
-    EXPECT_THAT(names_of(std::type_identity<SGD<float>>(), SGDOptions{.momentum = 0.9}), ElementsAre("step", "momentum_buffer"));
+    EXPECT_THAT(names_of(std::type_identity<SGD<float>>(), SGDOptions{.momentum = 0.9}),
+                ElementsAre("step", "momentum_buffer"));
     EXPECT_THAT(names_of(std::type_identity<Adagrad<float>>(), AdagradOptions{}), ElementsAre("step", "sum"));
     EXPECT_THAT(names_of(std::type_identity<RMSprop<float>>(), RMSpropOptions{}), ElementsAre("step", "square_avg"));
     EXPECT_THAT(names_of(std::type_identity<RMSprop<float>>(), RMSpropOptions{.momentum = 0.5, .centered = true}),
                 ElementsAre("step", "square_avg", "grad_avg", "momentum_buffer"));
-    EXPECT_THAT(names_of(std::type_identity<Adadelta<float>>(), AdadeltaOptions{}), ElementsAre("step", "square_avg", "acc_delta"));
-    EXPECT_THAT(names_of(std::type_identity<Adam<float>>(), AdamOptions{}), ElementsAre("step", "exp_avg", "exp_avg_sq"));
+    EXPECT_THAT(names_of(std::type_identity<Adadelta<float>>(), AdadeltaOptions{}),
+                ElementsAre("step", "square_avg", "acc_delta"));
+    EXPECT_THAT(names_of(std::type_identity<Adam<float>>(), AdamOptions{}),
+                ElementsAre("step", "exp_avg", "exp_avg_sq"));
     EXPECT_THAT(names_of(std::type_identity<AdamW<float>>(), AdamWOptions{.amsgrad = true}),
                 ElementsAre("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"));
 }
@@ -151,7 +154,8 @@ TEST(OptimizerState, ForeignStatesChangeNothingAndSayWhy) {
     Adam<float> of_other(*other, {.lr = 0.05});
     for (const auto* entry : other->entries()) set_gradient(*other, *entry, [](Index) { return 1.0f; });
     of_other.step();
-    EXPECT_THAT(refused(kValue, of_other.state_dict()), HasSubstr("the state has \"c.step\", for which there is no parameter here"));
+    EXPECT_THAT(refused(kValue, of_other.state_dict()),
+                HasSubstr("the state has \"c.step\", for which there is no parameter here"));
 
     const auto wider = make_store<float>({{"a", Shape{4}}});
     Adam<float> of_wider(*wider, {.lr = 0.05});
@@ -167,18 +171,22 @@ TEST(OptimizerState, ForeignStatesChangeNothingAndSayWhy) {
 
     EXPECT_EQ(refused(kValue, with(good, "lr", scalar(std::numeric_limits<double>::quiet_NaN()))),
               "[Adam] the state's lr must be in [0, ∞); got nan");
-    EXPECT_EQ(refused(kValue, with(good, "momentum", scalar(1.5))), "[Adam] the state's momentum must be in [0, 1); got 1.5");
-    EXPECT_EQ(refused(kValue, with(good, "b.step", scalar<std::int64_t>(0))), "[Adam] b.step must be 1 or more; the state has 0");
+    EXPECT_EQ(refused(kValue, with(good, "momentum", scalar(1.5))),
+              "[Adam] the state's momentum must be in [0, 1); got 1.5");
+    EXPECT_EQ(refused(kValue, with(good, "b.step", scalar<std::int64_t>(0))),
+              "[Adam] b.step must be 1 or more; the state has 0");
     EXPECT_THAT(refused(kValue, with(good, "b.step", scalar(3.0))), HasSubstr("\"b.step\" must be I64"));
     EXPECT_THAT(refused(kValue, with(good, "b.exp_avg", {})), HasSubstr("there is no entry \"b.exp_avg\""));
     const std::vector<std::int64_t> integers(4, 1);
-    EXPECT_THAT(refused(kValue, with(good, "b.exp_avg", StoredTensor(std::span<const std::int64_t>(integers), Shape{2, 2}))),
-                HasSubstr("\"b.exp_avg\" must be F32"));
+    EXPECT_THAT(
+        refused(kValue, with(good, "b.exp_avg", StoredTensor(std::span<const std::int64_t>(integers), Shape{2, 2}))),
+        HasSubstr("\"b.exp_avg\" must be F32"));
     EXPECT_THAT(refused(kValue, with(good, "extra", scalar(1.0))), HasSubstr("the state has \"extra\""));
     EXPECT_THAT(refused(kValue, with(good, "optimizer", scalar(1.0))), HasSubstr("\"optimizer\" must be a JSON value"));
 
     Adagrad<float> adagrad(*problem.store);
-    EXPECT_EQ(error_message<ValueError>([&] { adagrad.load_state_dict(with(adagrad.state_dict(), "momentum", scalar(0.5))); }),
+    EXPECT_EQ(error_message<ValueError>(
+                  [&] { adagrad.load_state_dict(with(adagrad.state_dict(), "momentum", scalar(0.5))); }),
               "[Adagrad] the state has a momentum, and this optimiser has none");
 }
 

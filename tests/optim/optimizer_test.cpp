@@ -246,12 +246,16 @@ TEST(Optimizer, BadOptionsAreRefusedByName) {
     EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kNan})), "[SGD] lr must be in [0, ∞); got nan");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kInf})), "[SGD] lr must be in [0, ∞); got inf");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = -1})), "[SGD] momentum must be in [0, ∞); got -1");
-    EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = kNan})), "[SGD] dampening must be in [0, 1]; got nan");
+    EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = kNan})),
+              "[SGD] dampening must be in [0, 1]; got nan");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.weight_decay = -1e-4})), "[SGD] weight_decay must be in [0, ∞); got -0.0001");
-    EXPECT_EQ((refusal<SGD, SGDOptions>({.nesterov = true})), "[SGD] nesterov needs a momentum above 0 and a dampening of 0");
-    EXPECT_THAT((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = 0.1, .nesterov = true})), HasSubstr("nesterov needs"));
+    EXPECT_EQ((refusal<SGD, SGDOptions>({.nesterov = true})),
+              "[SGD] nesterov needs a momentum above 0 and a dampening of 0");
+    EXPECT_THAT((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = 0.1, .nesterov = true})),
+                HasSubstr("nesterov needs"));
     EXPECT_EQ((refusal<Adagrad, AdagradOptions>({.lr_decay = -1})), "[Adagrad] lr_decay must be in [0, ∞); got -1");
-    EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.initial_accumulator_value = -1})), HasSubstr("initial_accumulator_value"));
+    EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.initial_accumulator_value = -1})),
+                HasSubstr("initial_accumulator_value"));
     EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.eps = kNan})), HasSubstr("eps must be"));
     EXPECT_EQ((refusal<RMSprop, RMSpropOptions>({.alpha = 1})), "[RMSprop] alpha must be in [0, 1); got 1");
     EXPECT_THAT((refusal<RMSprop, RMSpropOptions>({.momentum = kNan})), HasSubstr("momentum must be"));
@@ -259,9 +263,11 @@ TEST(Optimizer, BadOptionsAreRefusedByName) {
     EXPECT_EQ((refusal<Adam, AdamOptions>({.beta1 = 1})), "[Adam] beta1 must be in [0, 1); got 1");
     EXPECT_EQ((refusal<Adam, AdamOptions>({.beta2 = 1})), "[Adam] beta2 must be in [0, 1); got 1");
     EXPECT_EQ((refusal<Adam, AdamOptions>({.eps = -1e-8})), "[Adam] eps must be in [0, ∞); got -1e-08");
-    EXPECT_EQ((refusal<AdamW, AdamWOptions>({.weight_decay = kInf})), "[AdamW] weight_decay must be in [0, ∞); got inf");
+    EXPECT_EQ((refusal<AdamW, AdamWOptions>({.weight_decay = kInf})),
+              "[AdamW] weight_decay must be in [0, ∞); got inf");
     EXPECT_EQ((refusal<RAdam, RAdamOptions>({.beta2 = -0.1})), "[RAdam] beta2 must be in [0, 1); got -0.1");
-    EXPECT_EQ((refusal<NAdam, NAdamOptions>({.momentum_decay = kNan})), "[NAdam] momentum_decay must be in [0, ∞); got nan");
+    EXPECT_EQ((refusal<NAdam, NAdamOptions>({.momentum_decay = kNan})),
+              "[NAdam] momentum_decay must be in [0, ∞); got nan");
 }
 
 TEST(Optimizer, BadCallsChangeNothing) {
@@ -277,7 +283,8 @@ TEST(Optimizer, BadCallsChangeNothing) {
               "[Adam] beta2 must be in [0, 1); got 1");
     Adagrad<float> adagrad(*store);
     EXPECT_EQ(adagrad.momentum(), std::nullopt);
-    EXPECT_EQ(error_message<UsageError>([&] { adagrad.set_momentum(0.5); }), "[Adagrad] this optimiser has no momentum to set");
+    EXPECT_EQ(error_message<UsageError>([&] { adagrad.set_momentum(0.5); }),
+              "[Adagrad] this optimiser has no momentum to set");
     // Refused groups left nothing behind.
     set_gradient(*store, store->at("layer.w").entry(), [](Index) { return 1.0f; });
     adam.step();

@@ -41,11 +41,13 @@ std::unique_ptr<Schedule> make_schedule(OptimizerBase& optimizer, const nlohmann
     const nlohmann::json& o = test.at("options");
     const double gamma = option(test, "gamma", 0.1);
     if (name == "StepLR")
-        return std::make_unique<StepLR>(optimizer, StepLROptions{.step_size = o.at("step_size").get<Index>(), .gamma = gamma});
+        return std::make_unique<StepLR>(optimizer,
+                                        StepLROptions{.step_size = o.at("step_size").get<Index>(), .gamma = gamma});
     if (name == "MultiStepLR")
         return std::make_unique<MultiStepLR>(
             optimizer, MultiStepLROptions{.milestones = o.at("milestones").get<std::vector<Index>>(), .gamma = gamma});
-    if (name == "ExponentialLR") return std::make_unique<ExponentialLR>(optimizer, ExponentialLROptions{.gamma = gamma});
+    if (name == "ExponentialLR")
+        return std::make_unique<ExponentialLR>(optimizer, ExponentialLROptions{.gamma = gamma});
     if (name == "CosineAnnealingLR")
         return std::make_unique<CosineAnnealingLR>(
             optimizer,
@@ -175,7 +177,8 @@ TEST(Schedule, StatesOfOthersChangeNothingAndSayWhy) {
     infinite.put_scalar("base_lr", std::numeric_limits<double>::infinity());
     EXPECT_EQ(refused(infinite), "[StepLR] the state's base_lr must be in [0, ∞); got inf");
 
-    OneCycleLR cycle(steered.sgd, {.max_lr = 0.4, .total_steps = 5}), longer(other.sgd, {.max_lr = 0.4, .total_steps = 50});
+    OneCycleLR cycle(steered.sgd, {.max_lr = 0.4, .total_steps = 5}),
+        longer(other.sgd, {.max_lr = 0.4, .total_steps = 50});
     for (int n = 0; n < 6; ++n) longer.step();
     EXPECT_EQ(error_message<ValueError>([&] { cycle.load_state_dict(longer.state_dict()); }),
               "[OneCycleLR] the state is after 6 steps; this schedule has 5");
@@ -183,7 +186,8 @@ TEST(Schedule, StatesOfOthersChangeNothingAndSayWhy) {
 
     ReduceLROnPlateau plateau(steered.sgd);
     plateau.step(3.0);
-    EXPECT_THAT(error_message<ValueError>([&] { plateau.load_state_dict(good); }), HasSubstr("another schedule: \"StepLR\""));
+    EXPECT_THAT(error_message<ValueError>([&] { plateau.load_state_dict(good); }),
+                HasSubstr("another schedule: \"StepLR\""));
     EXPECT_THAT(error_message<ValueError>([&] { plateau.load_state_dict(plateau.state_dict().without("best")); }),
                 HasSubstr("\"best\""));
     EXPECT_EQ(plateau.best(), 3.0);
@@ -196,7 +200,8 @@ TEST(Schedule, OneCycleEndsAndSaysSo) {
     for (int n = 0; n < 3; ++n) last = cycle.step();
     EXPECT_NEAR(last, 0.5 / 25 / 1e4, 1e-18);
     EXPECT_EQ(cycle.step(), last);  // after the last step of training
-    EXPECT_EQ(error_message<UsageError>([&] { cycle.step(); }), "[OneCycleLR] the schedule has ended after its 4 steps");
+    EXPECT_EQ(error_message<UsageError>([&] { cycle.step(); }),
+              "[OneCycleLR] the schedule has ended after its 4 steps");
     EXPECT_EQ(cycle.last_epoch(), 4);
 }
 
@@ -268,8 +273,10 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
 #define UNROLL_REFUSED(Kind, ...) refused([&] { Kind schedule(steered.sgd, {__VA_ARGS__}); })
     EXPECT_EQ(UNROLL_REFUSED(StepLR, .step_size = 0), "[StepLR] step_size must be 1 or more; got 0");
     EXPECT_EQ(UNROLL_REFUSED(StepLR, .step_size = 2, .gamma = kNan), "[StepLR] gamma must be in [0, ∞); got nan");
-    EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3, -1}), "[MultiStepLR] a milestone must be 0 or more; got -1");
-    EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3}, .gamma = -1), "[MultiStepLR] gamma must be in [0, ∞); got -1");
+    EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3, -1}),
+              "[MultiStepLR] a milestone must be 0 or more; got -1");
+    EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3}, .gamma = -1),
+              "[MultiStepLR] gamma must be in [0, ∞); got -1");
     EXPECT_EQ(UNROLL_REFUSED(ExponentialLR, .gamma = -0.5), "[ExponentialLR] gamma must be in [0, ∞); got -0.5");
     EXPECT_EQ(UNROLL_REFUSED(CosineAnnealingLR, .T_max = -5), "[CosineAnnealingLR] T_max must be 1 or more; got -5");
     EXPECT_EQ(UNROLL_REFUSED(CosineAnnealingLR, .T_max = 5, .eta_min = -1),
@@ -280,11 +287,14 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
               "[WarmupCosineLR] total_steps must be 6 or more; got 5");
     EXPECT_EQ(UNROLL_REFUSED(WarmupCosineLR, .warmup_steps = 0, .total_steps = 5, .eta_min = kNan),
               "[WarmupCosineLR] eta_min must be in [0, ∞); got nan");
-    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = kNan, .total_steps = 5), "[OneCycleLR] max_lr must be in [0, ∞); got nan");
-    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1), "[OneCycleLR] epochs (where total_steps is 0) must be 1 or more; got 0");
+    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = kNan, .total_steps = 5),
+              "[OneCycleLR] max_lr must be in [0, ∞); got nan");
+    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1),
+              "[OneCycleLR] epochs (where total_steps is 0) must be 1 or more; got 0");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .epochs = 2),
               "[OneCycleLR] steps_per_epoch (where total_steps is 0) must be 1 or more; got 0");
-    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = -3), "[OneCycleLR] total_steps must be 0 or more; got -3");
+    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = -3),
+              "[OneCycleLR] total_steps must be 0 or more; got -3");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .pct_start = 1.5),
               "[OneCycleLR] pct_start must be in [0, 1]; got 1.5");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .max_momentum = 1),
@@ -296,11 +306,14 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .final_div_factor = -1),
               "[OneCycleLR] final_div_factor must be in (0, ∞); got -1");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .factor = 1), "[ReduceLROnPlateau] factor must be in [0, 1); got 1");
-    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .patience = -1), "[ReduceLROnPlateau] patience must be 0 or more; got -1");
-    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = 1), "[ReduceLROnPlateau] threshold must be in [0, 1); got 1");
+    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .patience = -1),
+              "[ReduceLROnPlateau] patience must be 0 or more; got -1");
+    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = 1),
+              "[ReduceLROnPlateau] threshold must be in [0, 1); got 1");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = kNan, .threshold_mode = ThresholdMode::abs),
               "[ReduceLROnPlateau] threshold must be in [0, ∞); got nan");
-    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .cooldown = -2), "[ReduceLROnPlateau] cooldown must be 0 or more; got -2");
+    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .cooldown = -2),
+              "[ReduceLROnPlateau] cooldown must be 0 or more; got -2");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .min_lr = -1), "[ReduceLROnPlateau] min_lr must be in [0, ∞); got -1");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .eps = kNan), "[ReduceLROnPlateau] eps must be in [0, ∞); got nan");
 #undef UNROLL_REFUSED

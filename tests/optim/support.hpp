@@ -64,7 +64,8 @@ std::vector<double> gradients_of(ParameterStore<Real>& store) {
     return all;
 }
 
-/// Two parameters, a (3·copies) and b (2·copies, 2): copies of the golden problem behind one another, and its gradients.
+/// Two parameters, a (3·copies) and b (2·copies, 2): copies of the golden problem behind one another, and its
+/// gradients.
 template <class Real>
 struct Problem {
     std::unique_ptr<ParameterStore<Real>> store;

@@ -57,7 +57,8 @@ TEST(UsedRows, GradientNormAndClippingAreThoseOfADenseGradient) {
     const std::vector<double> got = gradients_of(*table.store);
     for (Index row = 0; row < 1000; ++row)
         for (Index i = 0; i < kWidth; ++i)
-            EXPECT_EQ(got[static_cast<std::size_t>(row * kWidth + i)], row % 100 == 50 ? static_cast<double>(0.01f) : 0) << row;
+            EXPECT_EQ(got[static_cast<std::size_t>(row * kWidth + i)], row % 100 == 50 ? static_cast<double>(0.01f) : 0)
+                << row;
     table.store->zero_grad();
     for (const double g : gradients_of(*table.store)) EXPECT_EQ(g, 0);
 }
@@ -103,7 +104,8 @@ TEST(UsedRows, NothingTouchesTheWholeGradient) {
         return true;
     };
     EXPECT_TRUE(holds_in_child([&] { return runs([](Table&) {}); }));
-    EXPECT_FALSE(holds_in_child([&] { return runs([](Table& table) { table.store->gradients().raw(table.weight()); }); }));
+    EXPECT_FALSE(
+        holds_in_child([&] { return runs([](Table& table) { table.store->gradients().raw(table.weight()); }); }));
 }
 
 // What raw() shows comes and goes with the rows, also after dense gradients left something there.
