@@ -6,6 +6,7 @@
 #include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/detail/checked_function.hpp>
+#include <unroll/autograd/detail/text_formatter.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/error.hpp>
 #include <unroll/autograd/gradcheck.hpp>
@@ -32,6 +33,7 @@
 #include <unroll/autograd/slab.hpp>
 #include <unroll/autograd/tape.hpp>
 #include <unroll/autograd/tensor.hpp>
+#include <unroll/autograd/threads.hpp>
 #include <unroll/autograd/var.hpp>
 #include <unroll/autograd/xtensor.hpp>
 #include <unroll/data/number_text.hpp>

@@ -2,6 +2,7 @@
 #include <unroll/autograd/linalg.hpp>
 
 #include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/autograd/threads.hpp>
 
 #include <cblas.h>
 #if UNROLL_WITH_ONEDNN
@@ -93,6 +94,55 @@ void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const Dual<double
         }
 }
 
+/// One product, its row lengths as the caller knows them.
+template <class Real>
+struct Product {
+    bool ta, tb;
+    Index m, n, k;
+    const Real* a;
+    Index lda;
+    const Real* b;
+    Index ldb;
+    bool accumulate;
+    Real* c;
+    Index ldc;
+
+    /// Columns [begin, end) of it.
+    Product columns(Index begin, Index end) const {
+        Product part = *this;
+        part.n = end - begin;
+        part.b += tb ? begin * ldb : begin;
+        part.c += begin;
+        return part;
+    }
+
+    /// On the calling thread.
+    void run() const {
+        if constexpr (std::is_same_v<Real, float>) {
+            // One row: a matrix–vector product, which is bound by reading the matrix; one product of vectors: a rank-one
+            // update.
+            if (m == 1 && !ta) {
+                if (tb)
+                    kernels().gemv_t(n, k, a, b, ldb, accumulate ? 1.0f : 0.0f, c);
+                else
+                    kernels().gemv_n(k, n, a, b, ldb, accumulate ? 1.0f : 0.0f, c);
+                return;
+            }
+            if (k == 1 && accumulate && ta && !tb) {
+                kernels().ger(m, n, a, b, c, ldc);
+                return;
+            }
+        }
+        library_gemm(ta, tb, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+    }
+};
+
+/// Into how many groups of columns a product is cut: by its size alone, so that bits do not depend on threads.
+Index column_groups(Index m, Index n, Index k) {
+    constexpr Index kLarge = Index{1} << 22, kColumns = 256, kMost = 4;  // multiplications; columns of a group; groups
+    return m * n * k < kLarge ? 1 : std::clamp<Index>(n / kColumns, 1, kMost);
+}
+
 }  // namespace
 
 template <class Real>
@@ -104,22 +154,15 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
             for (Index i = 0; i < m; ++i) std::fill_n(c + i * ldc, n, Real(0));
         return;
     }
-    if constexpr (std::is_same_v<Real, float>) {
-        // One row: a matrix–vector product, which is bound by reading the matrix; one product of vectors: a rank-one update.
-        if (m == 1 && !ta) {
-            if (tb)
-                kernels().gemv_t(n, k, a, b, std::max(ldb, k), accumulate ? 1.0f : 0.0f, c);
-            else
-                kernels().gemv_n(k, n, a, b, std::max(ldb, n), accumulate ? 1.0f : 0.0f, c);
-            return;
-        }
-        if (k == 1 && accumulate && ta && !tb) {
-            kernels().ger(m, n, a, b, c, std::max(ldc, n));
-            return;
-        }
-    }
     // Row lengths of matrices with a single row may be 0 or less than what the libraries accept.
-    library_gemm(ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n), accumulate, c, std::max(ldc, n));
+    const Product<Real> product{ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n),
+                                accumulate, c, std::max(ldc, n)};
+    // Where a batch has too few rows to be cut, large weights are.
+    const Index groups = in_parallel_part() ? 1 : column_groups(m, n, k);
+    if (groups == 1) return product.run();
+    parallel_for(groups, [&product, groups](Index g) {
+        product.columns(product.n * g / groups, product.n * (g + 1) / groups).run();
+    });
 }
 
 template <class Real>

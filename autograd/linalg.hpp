@@ -1,7 +1,8 @@
 // Products and sums over raw arrays: the one door to oneDNN, the BLAS and our own matrix–vector kernels.
 //
 // Float products go to oneDNN (to CBLAS where it is switched off), double ones to CBLAS, dual ones to a plain loop. Each
-// call runs on the calling thread alone, whatever OpenMP is set to, so that results depend on shapes only.
+// call to them runs on one thread, whatever OpenMP is set to. A large product outside parallel parts is cut into groups of
+// columns, which the threads of the pool share; how it is cut depends on its shape only, and so do the bits.
 #pragma once
 
 #include <unroll/autograd/dual.hpp>

@@ -1,26 +1,14 @@
-// Threads: one pool for the whole library, one switch, and data parallelism over the rows of a batch.
-//
-// How work is cut depends on its shape alone, and sums run in a fixed order, so that results are the same bits for any
-// number of threads. Products of oneDNN and the BLAS run on the thread that calls them.
+// Data parallelism over the rows of a batch: a tape for each part, the gradients added in a fixed order.
 #pragma once
 
 #include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/threads.hpp>
 
 #include <functional>
 #include <memory>
 #include <vector>
 
 namespace unroll {
-
-/// Threads that unroll uses, the calling one included. At first: the environment variable UNROLL_NUM_THREADS, otherwise the
-/// number of processors.
-Index num_threads();
-/// @throws ValueError for a number below 1
-void set_num_threads(Index threads);
-
-/// Calls body(0), …, body(count − 1), each once, on the threads of the pool; returns when all are done. Calls from inside a
-/// body run on the calling thread. The first exception (by number) is thrown again.
-void parallel_for(Index count, const std::function<void(Index)>& body);
 
 /// Into how many parts a batch of so many rows is cut: 1 below 32, then so that each has at least 16 rows, at most 8.
 Index shard_count(Index batch) noexcept;

@@ -6,6 +6,7 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/checkpoint.hpp
   autograd/child_tape.hpp
   autograd/detail/checked_function.hpp
+  autograd/detail/text_formatter.hpp
   autograd/dual.hpp
   autograd/error.hpp
   autograd/gradcheck.hpp
@@ -33,6 +34,7 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/slab.hpp
   autograd/tape.hpp
   autograd/tensor.hpp
+  autograd/threads.hpp
   autograd/var.hpp
   autograd/xtensor.hpp
   data/number_text.hpp

@@ -1,56 +1,18 @@
-// Threads and data parallelism: every index once, errors, and the same bits for any number of threads.
+// Data parallelism: errors, and the same bits for any number of threads.
 #include <unroll/autograd/ops.hpp>
 #include <unroll/autograd/parallel.hpp>
 
-#include "../support/error_message.hpp"
+#include "../support/threads_as_before.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <vector>
 
 namespace unroll {
 namespace {
 
-struct ThreadsAsBefore {
-    Index before = num_threads();
-    ~ThreadsAsBefore() { set_num_threads(before); }
-};
-
-TEST(Parallel, EveryIndexRunsOnceOnAnyNumberOfThreads) {
-    const ThreadsAsBefore restore;
-    for (const Index threads : {1, 2, 3, 5}) {
-        set_num_threads(threads);
-        for (const Index count : {0, 1, 2, 7, 1000}) {
-            std::vector<std::atomic<int>> times(static_cast<std::size_t>(count));
-            parallel_for(count, [&](Index i) { ++times[static_cast<std::size_t>(i)]; });
-            for (const auto& t : times) EXPECT_EQ(t.load(), 1);
-        }
-    }
-}
-
-TEST(Parallel, CallsFromInsideABodyRunThere) {
-    const ThreadsAsBefore restore;
-    set_num_threads(2);
-    std::atomic<int> sum{0};
-    parallel_for(4, [&](Index) { parallel_for(3, [&](Index j) { sum += static_cast<int>(j); }); });
-    EXPECT_EQ(sum.load(), 12);
-}
-
-TEST(Parallel, FirstErrorByNumberIsThrownAgain) {
-    const ThreadsAsBefore restore;
-    set_num_threads(2);
-    const std::string message = test::error_message<ValueError>([] {
-        parallel_for(8, [](Index i) {
-            if (i >= 3) throw ValueError("part " + std::to_string(i));
-        });
-    });
-    EXPECT_EQ(message, "part 3");
-    EXPECT_THROW(set_num_threads(0), ValueError);
-}
-
-TEST(Parallel, CutDependsOnTheBatchAlone) {
+TEST(DataParallel, CutDependsOnTheBatchAlone) {
     for (const Index batch : {1, 7, 16, 31}) EXPECT_EQ(shard_count(batch), 1);
     for (const Index batch : {32, 50, 63}) EXPECT_EQ(shard_count(batch), 2);
     for (const Index batch : {64, 128, 1000}) {
@@ -60,7 +22,7 @@ TEST(Parallel, CutDependsOnTheBatchAlone) {
 }
 
 TEST(DataParallel, GradientsAreThoseOfTheWholeBatchAndTheSameBitsForAnyNumberOfThreads) {
-    const ThreadsAsBefore restore;
+    const test::ThreadsAsBefore restore;
     constexpr Index kBatch = 50;
     const auto draw = [](std::span<float> v, const Shape&, RandomStream& random) {
         for (float& x : v) x = static_cast<float>(random.normal());
