@@ -7,6 +7,7 @@
 #include <unroll/autograd/linalg.hpp>
 
 #include <bit>
+#include <utility>
 
 namespace unroll {
 namespace {
@@ -58,15 +59,19 @@ Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in
     if (ProfileSpan::on()) forward_start = ProfileSpan::now();
     if (!tape_) return;
     bool any = false;
-    for (const Var<Real>& v : in_) any = tape_->needs(*v.internal()) || any;
+    for (std::size_t i = 0; i < in_.size(); ++i) {
+        if (!tape_->needs(*in_[i].internal())) continue;
+        any = true;
+        if (i < 64) needed_ |= std::uint64_t{1} << i;
+    }
     if (any && tape_->state_ != Tape<Real>::State::recording)
         detail::fail_usage(shapes.op(), "this tape has been differentiated already; begin a new Tape for new values");
     if (!any) tape_ = nullptr;
 }
 
 template <class Real>
-bool Forward<Real>::needs(Index i) const noexcept {
-    return tape_ && tape_->needs(*in_[static_cast<std::size_t>(i)].internal());
+bool Forward<Real>::needs_far(Index i) const noexcept {
+    return tape_->needs(*in_[static_cast<std::size_t>(i)].internal());
 }
 
 template <class Real>
@@ -96,7 +101,7 @@ Real* Forward<Real>::out(Index k) {
 
 template <class Real>
 Real* Forward<Real>::save(const Shape& shape) {
-    UNROLL_ASSERT(saved_count_ < saved_.size());
+    UNROLL_ASSERT(saved_count_ < kMostSaved);
     auto value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
     value->shape = shape;
     const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(Real);
@@ -108,8 +113,9 @@ Real* Forward<Real>::save(const Shape& shape) {
         data = value->block->template as<void>();
     }
     value->data = static_cast<Real*>(data);
-    saved_[saved_count_++] = value;
-    return value->data;
+    Real* const memory = value->data;
+    saved_[saved_count_++] = value.leak();
+    return memory;
 }
 
 template <class Real>
@@ -160,7 +166,8 @@ void Forward<Real>::commit(void* op) {
                                          static_cast<std::uint32_t>(out_.size()), saved);
     node->saved_in = saved_in_;
     node->saved_out = saved_out_;
-    for (std::size_t i = 0; i < in_.size(); ++i) node->input_slots()[i] = tape_->slot_for(*in_[i].internal());
+    for (std::size_t i = 0; i < in_.size(); ++i)
+        node->input_slots()[i] = needs(static_cast<Index>(i)) ? tape_->needed_slot(*in_[i].internal()) : -1;
     for (std::size_t k = 0; k < out_.size(); ++k) {
         detail::Value<Real>& value = *out_[k].internal();
         const Index number = tape_->new_slot(value.shape, 0);
@@ -182,7 +189,8 @@ void Forward<Real>::commit(void* op) {
         *to++ = detail::ValueRef<Real>(in_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
     for (std::uint64_t bits = saved_out_; bits; bits &= bits - 1)
         *to++ = detail::ValueRef<Real>(out_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
-    for (std::size_t j = 0; j < saved_count_; ++j) *to++ = saved_[j].leak();
+    const std::size_t arrays = std::exchange(saved_count_, 0);  // the node's from now on
+    for (std::size_t j = 0; j < arrays; ++j) *to++ = saved_[j];
     info_.relocate(node->op(), op);
     if (tape_->options_.check_finite)
         for (const Var<Real>& v : out_)

@@ -121,6 +121,11 @@ template <class Real>
 class Forward {
 public:
     Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in, std::span<Var<Real>> out, const Shapes& shapes);
+    Forward(const Forward&) = delete;
+    Forward& operator=(const Forward&) = delete;
+    ~Forward() {
+        for (std::size_t j = 0; j < saved_count_; ++j) detail::ValueRef<Real>::release(saved_[j]);
+    }
 
     Index inputs() const noexcept { return static_cast<Index>(in_.size()); }
     Index outputs() const noexcept { return static_cast<Index>(out_.size()); }
@@ -133,7 +138,7 @@ public:
     /// Memory of output k, made at the first call.
     Real* out(Index k);
     /// Whether a gradient of input i will be asked for; nothing need be saved for one that is not.
-    bool needs(Index i) const noexcept;
+    bool needs(Index i) const noexcept { return i < 64 ? needed_ >> i & 1 : tape_ && needs_far(i); }
     /// Whether anything is recorded at all.
     bool recording() const noexcept { return tape_ != nullptr; }
 
@@ -160,6 +165,8 @@ public:
     void commit(void* op);
 
 private:
+    static constexpr std::size_t kMostSaved = 16;
+    bool needs_far(Index i) const noexcept;
     detail::Value<Real>* new_output(Index k);
 
     const detail::OpInfo<Real>& info_;
@@ -167,10 +174,11 @@ private:
     std::span<Var<Real>> out_;
     const Shapes& shapes_;
     Tape<Real>* tape_;  // null when nothing is recorded
+    std::uint64_t needed_ = 0;  // of the first 64 inputs
     std::uint64_t saved_in_ = 0;
     std::uint64_t saved_out_ = 0;
-    std::array<detail::ValueRef<Real>, 16> saved_;
     std::size_t saved_count_ = 0;
+    detail::Value<Real>* saved_[kMostSaved];  // the first saved_count_, each with a reference
 };
 
 /// What an op sees while gradients flow back through it. Inputs and outputs are there if they were saved.

@@ -192,7 +192,11 @@ bool Tape<Real>::needs(const detail::Value<Real>& value) const {
 
 template <class Real>
 Index Tape<Real>::slot_for(detail::Value<Real>& value) {
-    if (!needs(value)) return -1;
+    return needs(value) ? needed_slot(value) : -1;
+}
+
+template <class Real>
+Index Tape<Real>::needed_slot(detail::Value<Real>& value) {
     if (value.tape == id_ && !value.parameter) return value.slot;
     if (value.parameter) {
         for (const Leaf& leaf : leaves_)

@@ -155,6 +155,8 @@ public:
     /// The slot of a value's gradient, or -1 if it needs none. Makes leaves of parameters and captured values.
     /// @throws UsageError for a value of another tape that still stands
     Index slot_for(detail::Value<Real>& value);
+    /// The same for a value that is known to need a gradient.
+    Index needed_slot(detail::Value<Real>& value);
     /// The same without making anything.
     bool needs(const detail::Value<Real>& value) const;
 

@@ -40,7 +40,7 @@ struct Grid {
     explicit Grid(const Shape& shape) {
         if (shape.rank() == 0) return;
         cols = shape.back();
-        rows = cols == 0 ? 0 : shape.size() / cols;
+        for (std::size_t i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
     }
 };
 
@@ -49,28 +49,30 @@ Shape joined_shape(const Shape& result, Index parts) {
     return parts == 1 || result.rank() == 0 ? result : result.replaced(result.rank() - 1, result.back() * parts);
 }
 
+bool is_joined_shape(const Shape& shape, const Shape& result, Index parts) {
+    return parts == 1 ? shape == result : shape == joined_shape(result, parts);
+}
+
 /// How one part of an operand of shape `shape` is read as an array of shape `result`.
 template <class Real>
 struct Reading {
     const Real* data = nullptr;
     Index row_stride = 0, col_stride = 0;
-    bool direct = true;  // its gradient has the operand's own layout
-    bool expand = false;
+    bool expand = false;  // into an array of its own first
 };
 
 template <class Real>
-Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result, Index part, Index parts) {
+Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result, const Grid& grid, Index part, Index parts) {
+    if (is_joined_shape(shape, result, parts)) return {data + part * grid.cols, parts * grid.cols, 1, false};
     const Shape joined = joined_shape(result, parts);
-    const Grid grid(result);
-    if (shape == joined) return {data + part * grid.cols, parts * grid.cols, 1, true, false};
-    if (shape.size() == 1 && parts == 1) return {data, 0, 0, false, false};
+    if (shape.size() == 1 && parts == 1) return {data, 0, 0, false};
     // A row vector: only its last axis is longer than 1.
     if (shape.rank() >= 1 && shape.back() == joined.back() && shape.size() == shape.back())
-        return {data + part * grid.cols, 0, 1, false, false};
+        return {data + part * grid.cols, 0, 1, false};
     // One value for each row.
     if (parts == 1 && shape.rank() == result.rank() && shape.back() == 1 && shape.replaced(shape.rank() - 1, grid.cols) == result)
-        return {data, 1, 0, false, false};
-    return {data, 0, 0, false, true};
+        return {data, 1, 0, false};
+    return {data, 0, 0, true};
 }
 
 /// y₁, y₂, … = program(operands). Saves what the adjoint program reads: operands, results, and what the extended program
@@ -111,7 +113,7 @@ struct Pointwise {
         if (f.recording())
             for (std::size_t i = 0; i < operands.size(); ++i)
                 if (f.needs(operands[i].input)) wanted |= Mask{1} << i;
-        const Shape result = f.out_shape(0);
+        const Shape& result = f.out_shape(0);
         const Program* program = &function->program();
         int saved = 0;
         if (wanted) {
@@ -125,8 +127,8 @@ struct Pointwise {
         const Grid grid(result);
         Real numbers[kMost];
         PoolVector<Real*> expanded;
-        for (std::size_t i = 0; i < operands.size(); ++i) in[i] = read(f.in(operands[i].input).data, f.in_shape(operands[i].input),
-                                                                       result, operands[i], expanded);
+        for (std::size_t i = 0; i < operands.size(); ++i)
+            in[i] = read(f.in(operands[i].input).data, f.in_shape(operands[i].input), result, grid, operands[i], expanded);
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             numbers[p] = Real(parameters[p]);
             in[operands.size() + p] = {&numbers[p], 0, 0};
@@ -163,7 +165,7 @@ struct Pointwise {
         for (int k = 0; k < function->results(); ++k)
             if (b.gout(k)) present |= Mask{1} << k;
         const BackwardProgram& plan = adjoint->backward(present);
-        const Shape result = b.out_shape(0);
+        const Shape& result = b.out_shape(0);
         const Grid grid(result);
         typename Executor<Real>::In in[kMost];
         typename Executor<Real>::Out out[kMost];
@@ -178,7 +180,7 @@ struct Pointwise {
                 case Source::Kind::input:
                     if (source.index < operands.size()) {
                         const PointwiseOperand& o = operands[source.index];
-                        in[i] = read(b.in(o.input).data, saved_shape(b, o.input), result, o, temporary);
+                        in[i] = read(b.in(o.input).data, b.saved_in_shape(o.input), result, grid, o, temporary);
                     } else {
                         in[i] = {numbers + (source.index - operands.size()), 0, 0};
                     }
@@ -199,37 +201,43 @@ struct Pointwise {
         }
         // Where each gradient goes: straight to its place if the operand was not broadcast, otherwise to a full array first.
         struct Target {
-            Real* data = nullptr;
-            bool adding = false, direct = false;
+            Real* data;
+            bool adding, direct;
         };
-        Target targets[64];
+        Target targets[64];  // of the inputs that are needed
+        Mask needed = 0;
         bool twice = false;
-        for (Index i = 0; i < b.inputs(); ++i) twice = twice || (i > 0 && b.needs(i) && shares_slot(b, i));
+        for (Index i = 0; i < b.inputs(); ++i) {
+            if (!b.needs(i)) continue;
+            needed |= Mask{1} << i;
+            twice = twice || (i > 0 && shares_slot(b, i));
+        }
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
-            if (o.part != 0 || !b.needs(o.input)) continue;
+            if (o.part != 0 || !(needed >> o.input & 1)) continue;
             Target& target = targets[o.input];
-            const Shape joined = joined_shape(result, o.parts);
             bool complete = !twice;  // every part gets a gradient, so that nothing need be set to zero first
             for (int p = 0; p < o.parts; ++p) complete = complete && plan.gradient_of_input[s + static_cast<std::size_t>(p)] >= 0;
-            target.direct = b.in_shape(o.input) == joined;
+            target.direct = is_joined_shape(b.in_shape(o.input), result, o.parts);
+            const Index size = grid.rows * grid.cols * o.parts;
             if (target.direct) {
                 const auto place = b.grad(o.input);
                 target.data = place.data;
                 target.adding = place.adding;
             } else {
-                temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(joined.size()) * sizeof(Real))));
+                temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(size) * sizeof(Real))));
                 target.data = temporary.back();
+                target.adding = false;
             }
             if (!target.adding && !complete) {
-                std::fill_n(target.data, joined.size(), Real(0));
+                std::fill_n(target.data, size, Real(0));
                 target.adding = true;
             }
         }
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const int k = plan.gradient_of_input[s];
             const PointwiseOperand& o = operands[s];
-            if (k < 0 || !b.needs(o.input)) continue;
+            if (k < 0 || !(needed >> o.input & 1)) continue;
             const Target& target = targets[o.input];
             out[k] = {target.data + o.part * grid.cols, o.parts * grid.cols, target.adding};
         }
@@ -237,7 +245,7 @@ struct Pointwise {
         Executor<Real>::run(program, grid.rows, grid.cols, in, out);
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
-            if (o.part == 0 && b.needs(o.input) && !targets[o.input].direct)
+            if (o.part == 0 && (needed >> o.input & 1) && !targets[o.input].direct)
                 b.add_reduced(o.input, targets[o.input].data, joined_shape(result, o.parts));
         }
         for (Real* memory : temporary) pool_free(memory);
@@ -255,22 +263,20 @@ private:
     /// was not broadcast.
     bool replaceable(const Forward<Real>& f, std::size_t s, const Shape& result) const {
         const PointwiseOperand& o = operands[s];
-        if (!f.may_overwrite(o.input) || !(f.in_shape(o.input) == joined_shape(result, o.parts))) return false;
+        if (!f.may_overwrite(o.input) || !is_joined_shape(f.in_shape(o.input), result, o.parts)) return false;
         for (std::size_t other = 0; other < operands.size(); ++other)
             if (operands[other].input == o.input && (adjoint->adjoint().needs_input >> other & 1)) return false;
         return true;
     }
-    static typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const PointwiseOperand& o,
-                                            PoolVector<Real*>& temporary) {
-        const Reading<Real> r = reading(data, shape, result, o.part, o.parts);
+    static typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const Grid& grid,
+                                            const PointwiseOperand& o, PoolVector<Real*>& temporary) {
+        const Reading<Real> r = reading(data, shape, result, grid, o.part, o.parts);
         if (!r.expand) return {r.data, r.row_stride, r.col_stride};
         const Shape joined = joined_shape(result, o.parts);
         temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(joined.size()) * sizeof(Real))));
         expand_broadcast(data, shape, temporary.back(), joined);
-        const Grid grid(result);
         return {temporary.back() + o.part * grid.cols, o.parts * grid.cols, 1};
     }
-    static const Shape& saved_shape(unroll::Backward<Real>& b, Index i) { return b.saved_in_shape(i); }
     static bool shares_slot(unroll::Backward<Real>& b, Index i) {
         for (Index j = 0; j < i; ++j)
             if (b.same_slot(i, j)) return true;
