@@ -126,7 +126,7 @@ int main(int argc, char** argv) {
     ParameterStore<float> store(/*seed=*/1);
     const Speller model(store);
     Adam<float> optimizer(store, {.lr = lr});
-    fmt::print("\n  A network with {} hidden numbers and {} weights learns what comes next in \"hello\".\n", kHidden,
+    fmt::print("\n  A network of {} hidden units, {} weights, learns what comes next in \"hello\".\n", kHidden,
                store.parameter_count());
     show(model, "Before training");
 

@@ -19,9 +19,9 @@ enum class Precision {
 /// Mean −log p(character | all characters before it in `ids`). The model's store must be in evaluation mode.
 ///
 /// Carrying the state through a whole text would mean one character at a time. The exact loss is found in parallel instead:
-/// the streams are read again, each from the state in which the stream before it ended, until those states no longer change
-/// (by more than 1e-5, which is below 1e-6 in the loss). That is where reading one by one ends up, and a network forgets
-/// soon enough for two or three passes; after eight it is read one by one.
+/// the streams are read again, each from the state in which the stream before it ended, until the loss no longer changes
+/// (by more than 1e-6). That is where reading one by one ends up: a network forgets, so that each pass brings the loss
+/// nearer by orders of magnitude, and two or three passes do. If eight do not, the text is read one by one.
 /// @throws unroll::ValueError for less than two characters
 Evaluation evaluate(const CharModel<float>& model, const IntTensor& ids, Precision precision);
 

@@ -162,7 +162,7 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     add("--val-fraction", r.val_fraction, "share of the text, at its end, that is not learnt from", kFraction);
     add("--seed", r.seed, "of initial weights and dropout", whole(0));
     fixed.push_back(
-        app.add_option("--validate-every", r.validate_every, "steps (not given: 20 times; 0: at the end alone)")
+        app.add_option("--validate-every", r.validate_every, "steps (not given: 12 times; 0: at the end alone)")
             ->transform(whole(0))
             ->type_name("N"));
     add("--patience", r.patience, "validations without improvement after which to stop (0: never)", whole(0));

@@ -20,29 +20,28 @@ struct ModelOptions {
     Index hidden = 512;
     Index layers = 1;
     Index embed = 64;
-    double dropout = 0.1;  ///< after every recurrent layer, in training
+    double dropout = 0.2;  ///< after every recurrent layer, in training
 };
 
 /// All that decides which numbers training ends with; a checkpoint keeps it, and a resumed run takes it from there.
 struct Recipe {
     ModelOptions model;
     Index batch = 64;    ///< streams of text side by side
-    Index seq_len = 64;  ///< characters of each stream in one step
+    Index seq_len = 16;  ///< characters of each stream in one step
     Index steps = 0;     ///< 0: no limit by steps; of steps, epochs, minutes the one that comes first counts
     double epochs = 0;   ///< 0: no limit by passes over the text
     double minutes = 0;  ///< 0: no limit by time
     std::string optimizer = "adamw";
     double lr = 4e-3;
-    std::string schedule = "cosine";
+    std::string schedule = "linear";
     Index warmup = 100;  ///< steps in which the learning rate rises
     double weight_decay = 0.01;
     double clip = 1.0;   ///< largest norm of the gradient; 0: no clipping
     double average = 0;  ///< decay of the moving average of weights that is evaluated and saved; 0: none
     double val_fraction = 0.1;
     std::uint64_t seed = 1;
-    Index validate_every =
-        -1;              ///< steps; 0: at the end alone; -1: a twentieth of the run. It decides which model is kept
-    Index patience = 0;  ///< validations without improvement after which to stop; 0: never
+    Index validate_every = -1;  ///< steps; 0: at the end alone; -1: a twelfth of the run. It decides which model is kept
+    Index patience = 0;         ///< validations without improvement after which to stop; 0: never
 };
 
 struct TrainOptions {

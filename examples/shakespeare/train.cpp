@@ -155,7 +155,7 @@ void Run::set_plan() {
     }
     if (validation_due_) return;
     const auto part = [&](Index parts) { return std::max<Index>(1, (trainer_.total_steps() + parts - 1) / parts); };
-    const Index validate_every = options_.recipe.validate_every < 0 ? part(20) : options_.recipe.validate_every;
+    const Index validate_every = options_.recipe.validate_every < 0 ? part(12) : options_.recipe.validate_every;
     validation_due_.emplace(CadenceOptions{.steps = validate_every});
     sample_due_.emplace(CadenceOptions{.steps = options_.sample_every.value_or(part(5))});
     checkpoint_due_.emplace(CadenceOptions{.steps = options_.checkpoint_every.value_or(validate_every)});

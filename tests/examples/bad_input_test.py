@@ -89,7 +89,8 @@ class BadInput(ExampleCase):
             with self.subTest(content[:20]):
                 text.write_bytes(content)
                 self.refuse(["train", "--data", text, *TINY, "--out", "new"], ERROR, word)
-                self.refuse(["eval", "--data", text, "--model", self.model], ERROR, "text.txt")
+                if word in ("empty", "UTF-8"):
+                    self.refuse(["eval", "--data", text, "--model", self.model], ERROR, "text.txt", word)
         self.refuse(["train", "--data", "absent.txt", *TINY], ERROR, "absent.txt")
         self.refuse(["train", "--data", self.folder, *TINY], ERROR, "folder")
 
@@ -182,7 +183,7 @@ class BadInput(ExampleCase):
         result = self.run_example("shakespeare", "train", "--data", PLAY, *TINY, "--lr", "1e30", "--out", "run", expect=ERROR)
         self.assert_one_line(result.stderr, "diverged", "--lr", "--check-finite")
         result = self.run_example("shakespeare", "train", "--data", PLAY, *TINY, "--lr", "1e30", "--out", "run2", "--check-finite", expect=ERROR)
-        self.assert_one_line(result.stderr, "time step")
+        self.assert_one_line(result.stderr, "[linear]", "not finite", "in rnn")
 
     def test_a_network_that_does_not_fit(self):
         result = self.run_example("shakespeare", "train", "--data", PLAY, *TINY, "--hidden", 2**20, "--out", "run", expect=ERROR)

@@ -15,6 +15,8 @@ struct Function {
     double (*exact)(double);
     double bound;      // largest error in ULP, as the contracts in vec_math.hpp state it
     double low, high;  // results stay within these
+
+    friend void PrintTo(const Function& function, std::ostream* out) { *out << function.name; }
 };
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
