@@ -6,6 +6,7 @@
 #include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/detail/checked_function.hpp>
+#include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/detail/text_formatter.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/error.hpp>

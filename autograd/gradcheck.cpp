@@ -32,8 +32,8 @@ class FloatCheck {
 public:
     FloatCheck(CheckedFunction& function, const FloatOptions& options)
         : bar_(options.epsilons * kEpsilon),
-          right_(function.inputs, function.in_double),
-          tested_(function.inputs, function.in_float) {
+          right_(function.inputs, *function.in_double),
+          tested_(function.inputs, *function.in_float) {
         RandomStream random(options.seed, "gradcheck");
         std::vector<Tensor<double>> exact;
         double squares = 0;
@@ -117,7 +117,7 @@ GradcheckResult gradcheck(CheckedFunction& function, const GradcheckOptions& opt
             "at least one entry or direction must be checked");
     require(options.perturb_parameters >= 0, name, "perturb_parameters must be 0 or more");
     prepare_parameters(function, options.perturb_parameters, options.seed);
-    copy_parameters(function.in_double, function.in_dual);
+    copy_parameters(*function.in_double, *function.in_dual);
     return GradientCheck(function, options).run();
 }
 
@@ -128,9 +128,9 @@ GradcheckResult compare_float_double(CheckedFunction& function, const FloatOptio
     for (CheckInput& input : function.inputs)
         for (double& x : input.value.storage()) x = static_cast<double>(static_cast<float>(x));
     prepare_parameters(function, options.perturb_parameters, options.seed);
-    copy_parameters(function.in_double, function.in_float);
-    for (std::size_t s = 0; s < function.in_double.stores.size(); ++s)
-        function.in_double.stores[s]->copy_from(*function.in_float.stores[s]);
+    copy_parameters(*function.in_double, *function.in_float);
+    for (std::size_t s = 0; s < function.in_double->stores().size(); ++s)
+        function.in_double->stores()[s]->copy_from(*function.in_float->stores()[s]);
     return FloatCheck(function, options).run(options.allow_empty);
 }
 

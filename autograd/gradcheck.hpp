@@ -92,7 +92,7 @@ template <class... Args>
 CheckedFunction named_arguments(std::string_view text, const Args&... args) {
     CheckedFunction function = checked_arguments(args...);
     const bool real[] = {is_real_array<Args>()..., false};
-    name_inputs(function, text, std::span<const bool>(real, sizeof...(Args)));
+    function.name_inputs(text, std::span<const bool>(real, sizeof...(Args)));
     return function;
 }
 
@@ -155,9 +155,9 @@ GradcheckResult compare_float_double(F&& f, const Args&... args) {
 }  // namespace unroll
 
 template <>
-struct fmt::formatter<unroll::GradcheckResult> : fmt::formatter<std::string_view> {
+struct fmt::formatter<unroll::GradcheckResult> : unroll::detail::TextFormatter {
     template <class Context>
-    auto format(const unroll::GradcheckResult& result, Context& context) const {
-        return fmt::formatter<std::string_view>::format(unroll::to_string(result), context);
+    typename Context::iterator format(const unroll::GradcheckResult& result, Context& context) const {
+        return write(unroll::to_string(result), context);
     }
 };

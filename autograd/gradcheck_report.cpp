@@ -69,38 +69,4 @@ std::string to_string(const GradcheckResult& result) {
     return text;
 }
 
-namespace detail {
-
-void name_inputs(CheckedFunction& function, std::string_view text, std::span<const bool> real) {
-    // Pieces between commas that stand in no bracket.
-    std::vector<std::string> pieces;
-    std::string piece;
-    int depth = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (c == '"' && (i == 0 || text[i - 1] != '\\')) quoted = !quoted;
-        if (!quoted && (c == '(' || c == '[' || c == '{')) ++depth;
-        if (!quoted && (c == ')' || c == ']' || c == '}')) --depth;
-        if (!quoted && depth == 0 && c == ',') {
-            pieces.push_back(std::move(piece));
-            piece.clear();
-        } else if (!piece.empty() || !std::isspace(static_cast<unsigned char>(c))) {
-            piece += c;
-        }
-    }
-    pieces.push_back(std::move(piece));
-    // Before the arguments stand the function and perhaps options. Anything else was cut in the wrong places.
-    if (pieces.size() != real.size() + 1 && pieces.size() != real.size() + 2) return;
-    const std::size_t first = pieces.size() - real.size();
-    constexpr std::size_t kLongest = 40;
-    std::size_t input = 0;
-    for (std::size_t i = 0; i < real.size(); ++i) {
-        if (!real[i]) continue;
-        CheckInput& named = function.inputs[input++];
-        if (named.name.empty() && pieces[first + i].size() <= kLongest) named.name = pieces[first + i];
-    }
-}
-
-}  // namespace detail
 }  // namespace unroll

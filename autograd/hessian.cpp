@@ -9,8 +9,8 @@ namespace unroll::detail {
 HessianVector hessian_vector_product(CheckedFunction& function, std::span<const Tensor<double>> directions) {
     constexpr std::string_view name = "hessian_vector_product";
     prepare_parameters(function, 0, 0);
-    copy_parameters(function.in_double, function.in_dual);
-    CheckRunner<Dual<double>> runner(function.inputs, function.in_dual);
+    copy_parameters(*function.in_double, *function.in_dual);
+    CheckRunner<Dual<double>> runner(function.inputs, *function.in_dual);
     const auto& operands = runner.operands();
     if (directions.size() != operands.size())
         fail_value(

@@ -16,7 +16,7 @@
 namespace unroll::detail {
 namespace {
 
-// OpenMP's and OpenBLAS' thread settings, if they are in the process at all. OpenMP's is the calling thread's own.
+/// OpenMP's and OpenBLAS' thread settings, if they are in the process at all. OpenMP's is the calling thread's own.
 struct Threads {
     int (*omp_get)() = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
     void (*omp_set)(int) = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
@@ -28,24 +28,6 @@ const Threads& threads() {
     static const Threads found;
     return found;
 }
-
-/// Makes library products of this thread run on it alone, and leaves the user's setting as it was.
-class OneThread {
-public:
-    OneThread() {
-        const Threads& t = threads();
-        if (t.omp_get && t.omp_set && (before_ = t.omp_get()) != 1) t.omp_set(1);
-        else before_ = 1;
-    }
-    OneThread(const OneThread&) = delete;
-    OneThread& operator=(const OneThread&) = delete;
-    ~OneThread() {
-        if (before_ != 1) threads().omp_set(before_);
-    }
-
-private:
-    int before_ = 1;
-};
 
 /// OpenBLAS built on plain threads has one setting for the whole process: one thread, set at the first product.
 void use_one_blas_thread() {
@@ -59,7 +41,7 @@ void use_one_blas_thread() {
 #if UNROLL_WITH_ONEDNN
 void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
                   bool accumulate, float* c, Index ldc) {
-    const OneThread one;
+    const OneLibraryThread one;
     const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb,
                                             accumulate ? 1.0f : 0.0f, c, ldc);
     UNROLL_ASSERT(status == dnnl_success);
@@ -67,7 +49,7 @@ void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, I
 #else
 void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
                   bool accumulate, float* c, Index ldc) {
-    const OneThread one;
+    const OneLibraryThread one;
     use_one_blas_thread();
     cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(m),
                 static_cast<int>(n), static_cast<int>(k), 1.0f, a, static_cast<int>(lda), b, static_cast<int>(ldb),
@@ -77,7 +59,7 @@ void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, I
 
 void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const double* a, Index lda, const double* b, Index ldb,
                   bool accumulate, double* c, Index ldc) {
-    const OneThread one;
+    const OneLibraryThread one;
     use_one_blas_thread();
     cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, static_cast<int>(m),
                 static_cast<int>(n), static_cast<int>(k), 1.0, a, static_cast<int>(lda), b, static_cast<int>(ldb),
@@ -93,6 +75,22 @@ void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const Dual<double
             c[i * ldc + j] = sum;
         }
 }
+
+}  // namespace
+
+OneLibraryThread::OneLibraryThread() {
+    const Threads& t = threads();
+    if (t.omp_get && t.omp_set && (before_ = t.omp_get()) != 1)
+        t.omp_set(1);
+    else
+        before_ = 1;
+}
+
+OneLibraryThread::~OneLibraryThread() {
+    if (before_ != 1) threads().omp_set(before_);
+}
+
+namespace {
 
 /// One product, its row lengths as the caller knows them.
 template <class Real>
@@ -242,7 +240,18 @@ void expand_broadcast(const Real* from, const Shape& from_shape, Real* to, const
 template <class Real>
 void transpose(const Real* a, Index m, Index n, Real* b) {
     if constexpr (std::is_same_v<Real, float>) {
-        kernels().transpose(m, n, a, n, b, m);
+        constexpr Index kLarge = Index{1} << 16, kParts = 8;  // elements
+        struct Call {
+            const Real* a;
+            Index m, n;
+            Real* b;
+        };
+        const Call call{a, m, n, b};
+        const Index parts = m * n < kLarge ? 1 : std::min(kParts, n);
+        parallel_for(parts, [&call, parts](Index p) {
+            const Index begin = call.n * p / parts, end = call.n * (p + 1) / parts;
+            kernels().transpose(call.m, end - begin, call.a + begin, call.n, call.b + begin * call.m, call.m);
+        });
         return;
     }
     constexpr Index kTile = 16;

@@ -10,6 +10,18 @@
 
 namespace unroll::detail {
 
+/// Makes products of the libraries run on the calling thread alone while it stands, and leaves the user's setting as it was.
+class OneLibraryThread {
+public:
+    OneLibraryThread();
+    OneLibraryThread(const OneLibraryThread&) = delete;
+    OneLibraryThread& operator=(const OneLibraryThread&) = delete;
+    ~OneLibraryThread();
+
+private:
+    int before_ = 1;
+};
+
 /// C (M,N) = op(A)·op(B), or C += where `accumulate`; op(A) is (M,K), op(B) is (K,N), row-major with row lengths lda, ldb, ldc.
 template <class Real>
 void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb,

@@ -155,6 +155,13 @@ void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bo
 }
 
 template <class Real>
+void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const Real* x, bool accumulate, Real* y) const {
+    const detail::Value<Real>& w = input(weight);
+    if (w.parameter && detail::PackScope<Real>::multiply(w.data, rows, k, n, x, accumulate, y)) return;
+    detail::gemm(false, false, rows, n, k, x, k, w.data, n, accumulate, y, n);
+}
+
+template <class Real>
 void Forward<Real>::commit(void* op) {
     if (ProfileSpan::on()) ProfileSpan::record("forward", info_.shown(op), detail::current_place(), forward_start);
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
@@ -411,12 +418,7 @@ void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Bloc
 template <class Real>
 void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, Index m, Index n) {
     const Accumulator<Real> place = grad(to);
-    const Operand<Real> w = in_operand(weight);
-    const Real* transposed = rows > 1 ? tape_.transposed(w, rows, m, n) : nullptr;
-    if (transposed)
-        detail::gemm(false, false, rows, m, n, gout(0).data, n, transposed, m, place.adding, place.data, m);
-    else
-        detail::gemm(false, true, rows, m, n, gout(0).data, n, w.data, n, place.adding, place.data, m);
+    tape_.multiply_transposed(in_operand(weight), rows, m, n, gout(0).data, place.adding, place.data);
 }
 
 template <class Real>

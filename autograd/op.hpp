@@ -161,6 +161,9 @@ public:
     detail::Value<Real>& input(Index i) const noexcept { return *in_[static_cast<std::size_t>(i)].internal(); }
     bool known_zero(Index i) const noexcept { return input(i).zero; }
 
+    /// y (rows, n) = (+=) x (rows, k)·W, where W (k, n) is input `weight`. In a loop, a parameter is packed once for all steps.
+    void multiply(Index weight, Index rows, Index k, Index n, const Real* x, bool accumulate, Real* y) const;
+
     /// @private Called by apply: writes the node.
     void commit(void* op);
 
@@ -224,7 +227,8 @@ public:
     void add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count, Index width);
 
     /// Adds g·Wᵀ to the gradient of input `to`, where g (rows, n) is the gradient of output 0 and the saved input `weight` is
-    /// W (m, n). A weight that is used again and again is transposed once for the whole sweep.
+    /// W (m, n). A weight that is used again and again is transposed and packed once for the
+    /// whole sweep.
     void add_transposed_product(Index to, Index weight, Index rows, Index m, Index n);
 
     Operand<Real> in_operand(Index i) const;

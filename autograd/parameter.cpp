@@ -31,19 +31,24 @@ std::string some_names(const Map& names, std::string_view wanted) {
 // ---- Scope ----
 
 template <class Real>
-Scope<Real>::Scope(ParameterStore<Real>& store, std::string path)
-    : store_(&store), path_(std::move(path)), number_(detail::intern_path(path_)) {}
+std::string Scope<Real>::path_of_part(std::string_view part) const {
+    const std::string& own = path();
+    return own.empty() ? std::string(part) : own + "." + std::string(part);
+}
 
 template <class Real>
 Scope<Real> Scope<Real>::operator/(std::string_view part) const {
-    if (part.empty()) throw ValueError("[scope] the name of a part must not be empty" + (path_.empty() ? "" : " (in " + path_ + ")"));
-    return Scope(*store_, path_.empty() ? std::string(part) : path_ + "." + std::string(part));
+    if (part.empty())
+        throw ValueError("[scope] the name of a part must not be empty" + (path().empty() ? "" : " (in " + path() + ")"));
+    Scope scope(*store_);
+    scope.number_ = detail::intern_path(path_of_part(part));
+    return scope;
 }
 
 template <class Real>
 Parameter<Real> Scope<Real>::parameter(std::string_view name, const Shape& shape, const Initializer<Real>& initial,
                                        bool transposed) const {
-    const std::string full = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+    const std::string full = path_of_part(name);
     detail::ParameterEntry<Real>& entry = store_->add(full, shape, transposed);
     RandomStream random(store_->seed(), full);
     initial(std::span<Real>(entry.value->data, static_cast<std::size_t>(shape.size())), shape, random);
@@ -52,7 +57,7 @@ Parameter<Real> Scope<Real>::parameter(std::string_view name, const Shape& shape
 
 template <class Real>
 RandomStream& Scope<Real>::random(std::string_view name) const {
-    const std::string full = path_.empty() ? std::string(name) : path_ + "." + std::string(name);
+    const std::string full = path_of_part(name);
     return store_->randoms().try_emplace(full, RandomStream(store_->seed(), full)).first->second;
 }
 
@@ -65,7 +70,7 @@ template <class Real>
 Var<Real> Scope<Real>::leave(Var<Real> output) const {
     const auto& hooks = store_->forward_hooks();
     if (!hooks.empty())
-        for (auto [at, end] = hooks.equal_range(number_); at != end; ++at) at->second(path_, output);
+        for (auto [at, end] = hooks.equal_range(number_); at != end; ++at) at->second(path(), output);
     return output;
 }
 
@@ -83,6 +88,12 @@ Tensor<Real> Parameter<Real>::gradient() const {
 }
 
 // ---- ParameterStore ----
+
+template <class Real>
+ParameterStore<Real>::ParameterStore(std::uint64_t seed) : seed_(seed), gradients_(*this) {}
+
+template <class Real>
+ParameterStore<Real>::~ParameterStore() = default;
 
 template <class Real>
 typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name, const Shape& shape, bool transposed) {

@@ -128,13 +128,13 @@ using Initializer = std::function<void(std::span<Real> values, const Shape& shap
 template <class Real>
 class Scope {
 public:
-    Scope(ParameterStore<Real>& store) : Scope(store, "") {}
+    Scope(ParameterStore<Real>& store) noexcept : store_(&store) {}
 
     /// The scope of a part: Scope "rnn" / "layer0" is "rnn.layer0".
     Scope operator/(std::string_view part) const;
 
     ParameterStore<Real>& store() const noexcept { return *store_; }
-    const std::string& path() const noexcept { return path_; }
+    const std::string& path() const noexcept { return detail::path_of(number_); }
     /// A new parameter "path.name". @throws UsageError if the name is taken
     /// @param transposed files hold the transpose of what memory holds
     Parameter<Real> parameter(std::string_view name, const Shape& shape, const Initializer<Real>& initial,
@@ -149,11 +149,10 @@ public:
     Var<Real> leave(Var<Real> output) const;
 
 private:
-    Scope(ParameterStore<Real>& store, std::string path);
+    std::string path_of_part(std::string_view part) const;
 
     ParameterStore<Real>* store_;
-    std::string path_;
-    std::uint32_t number_ = 0;
+    std::uint32_t number_ = 0;  // of the path: every layer holds its scope, and copies of layers cost no strings
 };
 
 /// A value that is trained: a Var that belongs to a store.
@@ -185,9 +184,10 @@ public:
     using Entry = detail::ParameterEntry<Real>;
     using ForwardHook = std::function<void(const std::string& path, Var<Real>& output)>;
 
-    explicit ParameterStore(std::uint64_t seed = 0) : seed_(seed), gradients_(*this) {}
+    explicit ParameterStore(std::uint64_t seed = 0);
     ParameterStore(const ParameterStore&) = delete;
     ParameterStore& operator=(const ParameterStore&) = delete;
+    ~ParameterStore();
 
     std::uint64_t seed() const noexcept { return seed_; }
     /// Parameters in the order in which they were made; tied ones are not repeated.

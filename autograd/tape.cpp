@@ -79,7 +79,6 @@ template <class Real>
 Tape<Real>::~Tape() {
     if (registered_) detail::current_tape<Real>() = outer_;
     clear();
-    drop_transposed();
     for (char* chunk : chunks_) detail::pool_free(chunk);
     detail::unregister_tape(id_);
 }
@@ -410,15 +409,6 @@ void Tape<Real>::settle(Index number) {
 }
 
 template <class Real>
-void Tape<Real>::drop_transposed() noexcept {
-    for (Transposed& t : transposed_) {
-        detail::BlockRef::release(t.block);
-        detail::BlockRef::release(t.keep);
-    }
-    transposed_.clear();
-}
-
-template <class Real>
 void Tape<Real>::release(detail::Slot<Real>& s) noexcept {
     s.grad = nullptr;
     s.block = detail::BlockRef();
@@ -428,27 +418,32 @@ void Tape<Real>::release(detail::Slot<Real>& s) noexcept {
 }
 
 template <class Real>
-const Real* Tape<Real>::transposed(Operand<Real> weight, Index rows, Index m, Index n) {
+void Tape<Real>::multiply_transposed(Operand<Real> weight, Index rows, Index m, Index n, const Real* g, bool accumulate,
+                                     Real* to) {
     // One list for all tapes below the outermost: a part that runs again multiplies in the same way as it would have done at once.
-    if (parent_) return parent_->transposed(weight, rows, m, n);
-    // Products read a transposed matrix at 0.7 to 0.9 of the speed (bench/products). Transposing costs about as much as the
-    // product of fifty rows, so it is done for many rows, or when the weight comes a second time.
+    if (parent_) return parent_->multiply_transposed(weight, rows, m, n, g, accumulate, to);
+    // Products read a transposed matrix at 0.7 to 0.9 of the speed (bench/peers/products.cpp), and a packed one faster than
+    // either. Both cost about as much as the product of fifty rows, so they are made for many rows, or when the weight comes
+    // a second time.
     constexpr Index kManyRows = 512;
     constexpr std::size_t kMost = 64;  // weights that are made anew at every time step do not fill the list
     Transposed* found = nullptr;
     for (Transposed& t : transposed_)
         if (t.weight == weight.data && t.m == m && t.n == n) found = &t;
-    if (!found) {
-        if (transposed_.size() == kMost) return nullptr;
-        transposed_.push_back({weight.data, m, n, 0, nullptr, detail::BlockRef::share(weight.block).leak()});
+    if (!found && rows > 1 && transposed_.size() < kMost) {
+        transposed_.push_back({weight.data, m, n, 0, {}, {}, detail::BlockRef::share(weight.block)});
         found = &transposed_.back();
     }
-    if (++found->uses < 2 && rows < kManyRows) return nullptr;
-    if (!found->block) {
-        found->block = detail::Block::make(static_cast<std::size_t>(m * n) * sizeof(Real));
-        detail::transpose(weight.data, m, n, found->block->template as<Real>());
+    if (!found || rows == 1 || (++found->uses < 2 && rows < kManyRows))
+        return detail::gemm(false, true, rows, m, n, g, n, weight.data, n, accumulate, to, m);
+    if (rows < kManyRows && !found->packed && !found->plain)
+        found->packed = detail::PackedWeight<Real>::make(weight.data, true, rows, n, m);
+    if (rows < kManyRows && found->packed) return found->packed.multiply(rows, g, accumulate, to);
+    if (!found->plain) {
+        found->plain = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(m * n) * sizeof(Real)));
+        detail::transpose(weight.data, m, n, found->plain->template as<Real>());
     }
-    return found->block->template as<Real>();
+    detail::gemm(false, false, rows, m, n, g, n, found->plain->template as<Real>(), m, accumulate, to, m);
 }
 
 // ---- The sweep ----
@@ -576,7 +571,7 @@ void Tape<Real>::finish_sweep(std::span<Gradients<Real>* const> into, BackwardOp
     for (const Index number : watched_)
         if (!slot(number).parameter) settle(number);
     pending_.truncate(0);
-    drop_transposed();
+    transposed_.clear();
     into_ = {};
     state_ = options.keep ? State::recording : State::finished;
 }
@@ -585,7 +580,7 @@ template <class Real>
 void Tape<Real>::abandon_sweep() noexcept {
     for (Index number = slots_.begin_number(); number < slots_.end_number(); ++number) release(slots_[number]);
     pending_.truncate(0);
-    drop_transposed();
+    transposed_.clear();
     into_ = {};
     state_ = State::finished;
 }

@@ -5,6 +5,7 @@
 // gradient; deferred products wait in them until they are read. This file knows no op.
 #pragma once
 
+#include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/op.hpp>
 #include <unroll/autograd/pool_vector.hpp>
 #include <unroll/autograd/slab.hpp>
@@ -171,11 +172,12 @@ private:
         Hook hook;
     };
     struct Transposed {
-        const Real* weight;
+        const Real* weight;  // (m, n)
         Index m, n;
         Index uses;
-        detail::Block* block;  // owned; made at the second use
-        detail::Block* keep;   // owned: the weight's memory, so that its address stays its own
+        detail::PackedWeight<Real> packed;  // of the transpose
+        detail::BlockRef plain;             // the transpose
+        detail::BlockRef keep;
     };
     struct Leaf {
         detail::ParameterEntry<Real>* parameter;
@@ -202,8 +204,8 @@ private:
     void add_to_slot(Index slot, const Real* gradient);
     void reduce_to_slot(Index slot, const Real* gradient, const Shape& shape);
     void settle(Index slot);  // deferred contributions are added up
-    const Real* transposed(Operand<Real> weight, Index rows, Index m, Index n);
-    void drop_transposed() noexcept;
+    /// to (rows, m) = (+=) g (rows, n)·Wᵀ for the weight W (m, n).
+    void multiply_transposed(Operand<Real> weight, Index rows, Index m, Index n, const Real* g, bool accumulate, Real* to);
     void release(detail::Slot<Real>& slot) noexcept;
     void check_finite_gradients(detail::Node& node);
     [[noreturn]] void fail_non_finite(const detail::Node& node, std::string_view what) const;
@@ -223,7 +225,7 @@ private:
 
     detail::ChunkList<detail::Slot<Real>> slots_;
     detail::ChunkList<detail::Pending<Real>> pending_;
-    detail::PoolVector<Transposed> transposed_;  // of one sweep
+    std::vector<Transposed, detail::PoolAllocator<Transposed>> transposed_;  // of one sweep
     detail::PoolVector<Leaf> leaves_;
     detail::PoolVector<Index> watched_;
     Vars<Real> captured_;  // of a child: what it takes from outside

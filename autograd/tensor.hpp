@@ -8,6 +8,9 @@
 
 namespace unroll {
 
+template <class Real>
+struct Dual;
+
 /// Row-major array of run-time rank (up to six axes without allocation for its shape).
 template <class Real>
 using Tensor = xt::xarray_container<Buffer<Real>, xt::layout_type::row_major, xt::svector<std::size_t, Shape::kMaxRank>>;
@@ -60,5 +63,15 @@ Tensor<Real> alias(detail::BlockRef owner, Real* data, const Shape& shape) {
     return Tensor<Real>(Buffer<Real>::share(std::move(owner), data, static_cast<std::size_t>(shape.size())),
                         std::move(lengths), std::move(strides));
 }
+
+#define UNROLL_DECLARE(R)                                                     \
+    extern template Tensor<R> empty(const Shape&);                            \
+    extern template Tensor<R> full(const Shape&, std::type_identity_t<R>);    \
+    extern template Tensor<R> zeros(const Shape&);                            \
+    extern template Tensor<R> alias(detail::BlockRef, R*, const Shape&);
+UNROLL_DECLARE(float)
+UNROLL_DECLARE(double)
+UNROLL_DECLARE(Dual<double>)
+#undef UNROLL_DECLARE
 
 }  // namespace unroll

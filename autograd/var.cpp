@@ -6,6 +6,17 @@
 namespace unroll {
 
 template <class Real>
+detail::Value<Real>* detail::Value<Real>::make() {
+    return new (pool_allocate(sizeof(Value))) Value;
+}
+
+template <class Real>
+void detail::Value<Real>::destroy(Value* value) noexcept {
+    value->~Value();
+    pool_free(value);
+}
+
+template <class Real>
 Var<Real>::Var(Tensor<Real>&& tensor) {
     if (tensor.dimension() > Shape::kMaxRank) throw ShapeError("an array has at most 6 axes");
     if (tensor.storage().is_alias()) {
@@ -20,6 +31,9 @@ Var<Real>::Var(Tensor<Real>&& tensor) {
     value_->block = tensor.storage().block();
     Tensor<Real> gone = std::move(tensor);  // the caller's tensor is left empty, as after any move
 }
+
+template <class Real>
+Var<Real>::Var(const Tensor<Real>& tensor) : Var(Tensor<Real>(tensor)) {}
 
 template <class Real>
 Real Var<Real>::item() const {
@@ -50,11 +64,13 @@ std::string to_string(const Var<Real>& var) {
     return fmt::format("Var{} [{}]", to_string(var.shape()), elements);
 }
 
-template class Var<float>;
-template class Var<double>;
-template class Var<Dual<double>>;
-template std::string to_string(const Var<float>&);
-template std::string to_string(const Var<double>&);
-template std::string to_string(const Var<Dual<double>>&);
+#define UNROLL_INSTANTIATE(R)         \
+    template struct detail::Value<R>; \
+    template class Var<R>;            \
+    template std::string to_string(const Var<R>&);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
 
 }  // namespace unroll

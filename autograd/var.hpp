@@ -1,10 +1,9 @@
 // Var: a handle to a value, the thing that ops take and give. What happens to it is recorded by the tape (tape.hpp).
 #pragma once
 
+#include <unroll/autograd/detail/text_formatter.hpp>
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/tensor.hpp>
-
-#include <fmt/core.h>
 
 #include <cmath>
 #include <concepts>
@@ -47,11 +46,8 @@ struct Value {
     Index slot = -1;         ///< where that tape keeps its gradient; -1: none needed
     ParameterEntry<Real>* parameter = nullptr;
 
-    static Value* make() { return new (pool_allocate(sizeof(Value))) Value; }
-    static void destroy(Value* value) noexcept {
-        value->~Value();
-        pool_free(value);
-    }
+    static Value* make();
+    static void destroy(Value* value) noexcept;
 };
 
 template <class Real>
@@ -76,7 +72,7 @@ public:
     Var(Number value) : Var(full<Real>({}, Real(value))) {}
     /// A constant; takes the tensor's memory over.
     Var(Tensor<Real>&& tensor);
-    Var(const Tensor<Real>& tensor) : Var(Tensor<Real>(tensor)) {}
+    Var(const Tensor<Real>& tensor);
     /// A constant: the evaluated array or expression.
     template <ArrayLike E>
         requires(!std::same_as<std::remove_cvref_t<E>, Tensor<Real>>)
@@ -138,24 +134,28 @@ concept VarLike = requires { typename std::remove_cvref_t<T>::value_type; } &&
 template <class Real>
 std::string to_string(const Var<Real>& var);
 
-extern template class Var<float>;
-extern template class Var<double>;
-extern template class Var<Dual<double>>;
+#define UNROLL_DECLARE(R)                    \
+    extern template struct detail::Value<R>; \
+    extern template class Var<R>;
+UNROLL_DECLARE(float)
+UNROLL_DECLARE(double)
+UNROLL_DECLARE(Dual<double>)
+#undef UNROLL_DECLARE
 
 }  // namespace unroll
 
 template <>
-struct fmt::formatter<unroll::Shape> : fmt::formatter<std::string_view> {
+struct fmt::formatter<unroll::Shape> : unroll::detail::TextFormatter {
     template <class Context>
-    auto format(const unroll::Shape& shape, Context& context) const {
-        return fmt::formatter<std::string_view>::format(unroll::to_string(shape), context);
+    typename Context::iterator format(const unroll::Shape& shape, Context& context) const {
+        return write(unroll::to_string(shape), context);
     }
 };
 
 template <class Real>
-struct fmt::formatter<unroll::Var<Real>> : fmt::formatter<std::string_view> {
+struct fmt::formatter<unroll::Var<Real>> : unroll::detail::TextFormatter {
     template <class Context>
-    auto format(const unroll::Var<Real>& var, Context& context) const {
-        return fmt::formatter<std::string_view>::format(to_string(var), context);
+    typename Context::iterator format(const unroll::Var<Real>& var, Context& context) const {
+        return write(unroll::to_string(var), context);
     }
 };

@@ -6,6 +6,7 @@ set(UNROLL_PUBLIC_HEADERS
   autograd/checkpoint.hpp
   autograd/child_tape.hpp
   autograd/detail/checked_function.hpp
+  autograd/detail/packed_weight.hpp
   autograd/detail/text_formatter.hpp
   autograd/dual.hpp
   autograd/error.hpp

@@ -2,6 +2,7 @@
 #include <unroll/layers/recurrent.hpp>
 
 #include <unroll/autograd/checkpoint.hpp>
+#include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/ops/pointwise.hpp>
 
 #include <fmt/format.h>
@@ -65,8 +66,10 @@ struct Steps {
 
 /// Inputs and outputs are those of these steps, in the order of time.
 template <class Real>
-void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs, StepFunction<Real> step,
+void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs, const AnyCell<Real>& cell,
                const LoopOptions& options) {
+    std::optional<PackScope<Real>> packed;
+    if (steps.total >= 4) packed.emplace();
     std::optional<SlabScope> slabs;
     std::array<Var<Real>, 8> entered;
     if (Tape<Real>::current() && steps.total > 1) {
@@ -86,7 +89,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
         if (options.truncate > 0 && i > 0 && i % options.truncate == 0)
             for (Var<Real>& s : state) s = s.detach();
         if (options.lengths) before.assign(state.begin(), state.end());
-        step.call(step.cell, std::move(xs[steps.place(i)]), state);
+        cell.step(cell.cell, std::move(xs[steps.place(i)]), state);
         Var<Real> output = state[0];
         if (options.lengths) {
             const Var<Real> mask = running<Real>(*options.lengths, steps.time(i));
@@ -105,7 +108,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
 /// The loop in segments, each one node: a child tape that is recorded again when gradients come back. Gradients are added up
 /// in the same order as in the plain loop, so that they have the same bits.
 template <class Real>
-Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, StepFunction<Real> step, const LoopOptions& options) {
+Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Real>& cell, const LoopOptions& options) {
     const Index total = x.shape()[0];
     // A segment runs again in backward, when the caller's lengths may be gone.
     const auto lengths = options.lengths ? std::make_shared<const IntTensor>(*options.lengths) : nullptr;
@@ -121,7 +124,7 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, StepFunction<Rea
                 Vars<Real> xs = unbind(given[0]), outputs(xs.size()), s(given.begin() + 1, given.end());
                 LoopOptions own = options;
                 own.lengths = lengths.get();
-                run_steps<Real>(xs, steps, s, outputs, step, own);
+                run_steps<Real>(xs, steps, s, outputs, cell, own);
                 if (last_is_state) outputs.erase(outputs.begin() + (steps.reverse ? 0 : steps.count() - 1));
                 if (!outputs.empty()) s.push_back(stack(outputs));
                 return s;
@@ -145,14 +148,24 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, StepFunction<Rea
     return concat(parts, 0);
 }
 
-}  // namespace
-
 template <class Real>
-Var<Real> zero_state(Index batch, Index size) {
-    Var<Real> zero(zeros<Real>({batch, size}));
+Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Real>& cell, const LoopOptions& options) {
+    if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, cell, options);
+    const Index total = x.shape()[0];
+    Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
+    run_steps(xs, {0, total, total, options.reverse}, state, outputs, cell, options);
+    return stack(outputs);
+}
+
+/// A zero state, known to be zero.
+template <class Real>
+Var<Real> zero_state(const Shape& shape) {
+    Var<Real> zero(zeros<Real>(shape));
     zero.internal()->zero = true;
     return zero;
 }
+
+}  // namespace
 
 void check_loop_options(const Shape& x, const LoopOptions& options) {
     if (x[0] < 1) fail_shape("recurrent", "the input must have at least one time step", {x});
@@ -168,30 +181,26 @@ void check_loop_options(const Shape& x, const LoopOptions& options) {
 }
 
 template <class Real>
-void check_loop_input(const Var<Real>& x, std::span<const Var<Real>> state, std::span<const Index> sizes,
-                      const LoopOptions& options) {
+Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
+                        const LoopOptions& options) {
+    const auto guard = at.enter();
     if (!x) fail_usage("recurrent", "the input is an empty Var");
     if (x.rank() != 3) fail_shape("recurrent", "the input must be (T, B, features)", {x.shape()});
+    const Index batch = x.shape()[1];
+    const auto shape_of_state = [&](std::size_t k) { return Shape{batch, cell.state_size(cell.cell, static_cast<int>(k))}; };
     for (std::size_t k = 0; k < state.size(); ++k)
-        if (state[k] && !(state[k].shape() == Shape{x.shape()[1], sizes[k]}))
-            fail_shape("recurrent", fmt::format("state {} must be ({}, {}) for this input", k, x.shape()[1], sizes[k]),
+        if (state[k] && !(state[k].shape() == shape_of_state(k)))
+            fail_shape("recurrent", fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
                        {x.shape(), state[k].shape()});
     check_loop_options(x.shape(), options);
+    for (std::size_t k = 0; k < state.size(); ++k)
+        if (!state[k]) state[k] = zero_state<Real>(shape_of_state(k));
+    if (cell.project) x = cell.project(cell.cell, std::move(x));
+    return at.leave(run_loop(std::move(x), state, cell, options));
 }
 
-template <class Real>
-Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, StepFunction<Real> step, const LoopOptions& options) {
-    if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, step, options);
-    const Index total = x.shape()[0];
-    Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
-    run_steps(xs, {0, total, total, options.reverse}, state, outputs, step, options);
-    return stack(outputs);
-}
-
-#define UNROLL_INSTANTIATE(R)                                                                        \
-    template Var<R> zero_state<R>(Index, Index);                                                     \
-    template void check_loop_input<R>(const Var<R>&, std::span<const Var<R>>, std::span<const Index>, const LoopOptions&); \
-    template Var<R> run_loop(Var<R>, std::span<Var<R>>, StepFunction<R>, const LoopOptions&);
+#define UNROLL_INSTANTIATE(R)                                                                              \
+    template Var<R> run_recurrent(const Scope<R>&, const AnyCell<R>&, Var<R>, std::span<Var<R>>, const LoopOptions&);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)
 UNROLL_INSTANTIATE(Dual<double>)

@@ -40,22 +40,19 @@ namespace detail {
 
 /// A cell as the loop sees it, without its type.
 template <class Real>
-struct StepFunction {
+struct AnyCell {
     const void* cell;
-    void (*call)(const void* cell, Var<Real> x, std::span<Var<Real>> state);
+    Index (*state_size)(const void* cell, int k);
+    Var<Real> (*project)(const void* cell, Var<Real> x);  ///< null where the cell takes its input as it is
+    void (*step)(const void* cell, Var<Real> x, std::span<Var<Real>> state);
 };
 
-/// Runs over x (T, B, …) from `state`, which becomes the final state; returns the first state array of all steps (T, B, H).
+/// Runs over x (T, B, …) from `state`, where an empty Var stands for zeros, and which becomes the final state.
+/// @returns the first state array of all steps (T, B, H)
 template <class Real>
-Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, StepFunction<Real> step, const LoopOptions& options);
+Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
+                        const LoopOptions& options);
 
-/// A zero state, known to be zero.
-template <class Real>
-Var<Real> zero_state(Index batch, Index size);
-
-template <class Real>
-void check_loop_input(const Var<Real>& x, std::span<const Var<Real>> state, std::span<const Index> sizes,
-                      const LoopOptions& options);
 /// Whether a loop over x (T, B, …) can run with these options. @throws ShapeError, ValueError
 void check_loop_options(const Shape& x, const LoopOptions& options);
 
@@ -91,29 +88,33 @@ public:
     }
 
     Result operator()(Var<Real> x, std::optional<State> state = {}, const LoopOptions& options = {}) const {
-        const auto guard = at_.enter();
-        std::array<Index, kStates> sizes;
-        for (std::size_t k = 0; k < kStates; ++k) sizes[k] = cell_.state_size(static_cast<int>(k));
-        detail::check_loop_input<Real>(x, state ? std::span<const Var<Real>>(*state) : std::span<const Var<Real>>(), sizes, options);
-        Result result;
-        for (std::size_t k = 0; k < kStates; ++k)
-            result.state[k] = state && (*state)[k] ? std::move((*state)[k]) : detail::zero_state<Real>(x.shape()[1], sizes[k]);
-        if constexpr (requires { cell_.project(x); }) x = cell_.project(std::move(x));
-        const detail::StepFunction<Real> step{&cell_, [](const void* cell, Var<Real> xt, std::span<Var<Real>> s) {
-            State now;
-            for (std::size_t k = 0; k < kStates; ++k) now[k] = std::move(s[k]);
-            State next = static_cast<const Cell*>(cell)->step(std::move(xt), std::move(now));
-            for (std::size_t k = 0; k < kStates; ++k) s[k] = std::move(next[k]);
-        }};
-        result.output = detail::run_loop<Real>(std::move(x), result.state, step, options);
-        result.output = at_.leave(std::move(result.output));
-        return result;
+        if (!state) state.emplace();
+        Var<Real> output = run(std::move(x), *state, options);
+        return {std::move(output), std::move(*state)};
+    }
+    /// The same in place: empty Vars in `state` stand for zeros, and it becomes the final state.
+    Var<Real> run(Var<Real> x, State& state, const LoopOptions& options = {}) const {
+        return detail::run_recurrent<Real>(at_, any_cell(), std::move(x), state, options);
     }
 
     const Cell& cell() const noexcept { return cell_; }
     Index output_size() const { return cell_.state_size(0); }
 
 private:
+    detail::AnyCell<Real> any_cell() const noexcept {
+        detail::AnyCell<Real> any{&cell_, [](const void* cell, int k) -> Index { return of(cell).state_size(k); }, nullptr,
+                                  [](const void* cell, Var<Real> x, std::span<Var<Real>> state) {
+                                      State before;
+                                      for (std::size_t k = 0; k < kStates; ++k) before[k] = std::move(state[k]);
+                                      State after = of(cell).step(std::move(x), std::move(before));
+                                      for (std::size_t k = 0; k < kStates; ++k) state[k] = std::move(after[k]);
+                                  }};
+        if constexpr (requires(const Cell& cell, Var<Real> x) { cell.project(x); })
+            any.project = [](const void* cell, Var<Real> x) -> Var<Real> { return of(cell).project(std::move(x)); };
+        return any;
+    }
+    static const Cell& of(const void* cell) noexcept { return *static_cast<const Cell*>(cell); }
+
     Scope<Real> at_;
     Cell cell_;
 };

@@ -40,6 +40,9 @@ Optimizer<Real>::Optimizer(ParameterStore<Real>& store, std::string name, double
       groups_{{"", lr}} {}
 
 template <class Real>
+Optimizer<Real>::~Optimizer() = default;
+
+template <class Real>
 void Optimizer<Real>::add_prefix(const std::string& prefix, double lr) {
     const auto& names = store_.names();
     const auto first = names.lower_bound(prefix);

@@ -27,6 +27,7 @@ namespace unroll {
 template <class Real>
 class Optimizer : public OptimizerBase {
 public:
+    ~Optimizer() override;
     /// One update of every parameter that has a gradient. @throws UsageError if no parameter has one
     void step();
     void zero_grad() noexcept { store_.zero_grad(); }
@@ -95,6 +96,7 @@ private:
 template <class Real, class Options>
 class OptimizerWith : public Optimizer<Real> {
 public:
+    ~OptimizerWith() override;
     /// Those of the constructor.
     const Options& options() const noexcept { return options_.front(); }
     /// Parameters whose names begin with `prefix` have options of their own: those of the constructor after `change`.

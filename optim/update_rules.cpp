@@ -89,6 +89,9 @@ OptimizerWith<Real, Options>::OptimizerWith(ParameterStore<Real>& store, const c
 }
 
 template <class Real, class Options>
+OptimizerWith<Real, Options>::~OptimizerWith() = default;
+
+template <class Real, class Options>
 void OptimizerWith<Real, Options>::add_group(const std::string& prefix, const std::function<void(Options&)>& change) {
     Options own = options();
     change(own);

@@ -19,13 +19,13 @@ CheckRunner<Real>::CheckRunner(const std::vector<CheckInput>& inputs, CheckedBod
         if (inputs[i].differentiate)
             operands_.push_back({inputs[i].name.empty() ? fmt::format("input {}", i) : inputs[i].name,
                                  shape_of(inputs_[i]), inputs_[i].data(), nullptr, i});
-    for (std::size_t s = 0; s < body_.stores.size(); ++s) {
-        for (ParameterEntry<Real>* entry : body_.stores[s]->entries())
+    for (std::size_t s = 0; s < body_.stores().size(); ++s) {
+        for (ParameterEntry<Real>* entry : body_.stores()[s]->entries())
             if (!entry->frozen)
                 operands_.push_back(
-                    {body_.stores.size() == 1 ? entry->name : fmt::format("twin {}: {}", s, entry->name), entry->shape,
+                    {body_.stores().size() == 1 ? entry->name : fmt::format("twin {}: {}", s, entry->name), entry->shape,
                      entry->value->data, entry, 0});
-        randoms_.push_back(body_.stores[s]->randoms());
+        randoms_.push_back(body_.stores()[s]->randoms());
     }
 }
 
@@ -38,14 +38,15 @@ template <class Real>
 std::vector<Var<Real>> CheckRunner<Real>::run(std::vector<Var<Real>>& in) {
     // References to streams stay valid: their states are set, the map is not replaced.
     for (std::size_t s = 0; s < randoms_.size(); ++s)
-        for (auto& [name, stream] : body_.stores[s]->randoms()) {
+        for (auto& [name, stream] : body_.stores()[s]->randoms()) {
             const auto start = randoms_[s].find(name);
             if (start != randoms_[s].end())
                 stream = start->second;
             else
                 stream.set_counter(0);
         }
-    std::vector<Var<Real>> out = body_.evaluate(in);
+    std::vector<Var<Real>> out;
+    body_.evaluate(in, out);
     for (std::size_t i = 0; i < in.size(); ++i)
         inputs_changed_ =
             inputs_changed_ || (inputs_[i].size() > 0 &&
@@ -72,7 +73,7 @@ std::vector<Var<Real>> CheckRunner<Real>::evaluate() {
 template <class Real>
 CheckSweep<Real> CheckRunner<Real>::sweep(std::span<const Tensor<Real>> upstream, const std::vector<bool>& use,
                                           std::span<const Tensor<Real>> own) {
-    for (ParameterStore<Real>* store : body_.stores) store->zero_grad();
+    for (const auto& store : body_.stores()) store->zero_grad();
     CheckSweep<Real> result;
     Tape<Real> tape;
     std::vector<Var<Real>> in(inputs_.begin(), inputs_.end());
@@ -112,8 +113,8 @@ CheckSweep<Real> CheckRunner<Real>::sweep(std::span<const Tensor<Real>> upstream
 }
 
 void prepare_parameters(CheckedFunction& function, double deviation, std::uint64_t seed) {
-    for (std::size_t s = 0; s < function.in_double.stores.size(); ++s) {
-        ParameterStore<double>& store = *function.in_double.stores[s];
+    for (std::size_t s = 0; s < function.in_double->stores().size(); ++s) {
+        ParameterStore<double>& store = *function.in_double->stores()[s];
         if (s < function.values.size() && function.values[s]) {
             function.values[s](store);
             continue;
@@ -128,7 +129,7 @@ void prepare_parameters(CheckedFunction& function, double deviation, std::uint64
 
 template <class Real>
 void copy_parameters(const CheckedBody<double>& from, CheckedBody<Real>& to) {
-    for (std::size_t s = 0; s < from.stores.size(); ++s) to.stores[s]->copy_from(*from.stores[s]);
+    for (std::size_t s = 0; s < from.stores().size(); ++s) to.stores()[s]->copy_from(*from.stores()[s]);
 }
 
 template void copy_parameters(const CheckedBody<double>&, CheckedBody<float>&);

@@ -62,20 +62,45 @@ auto twin(Build build) {
 
 namespace detail {
 
-/// A function under check in one number type.
+/// A function under check in one number type, with its arguments.
 template <class Real>
-struct CheckedBody {
-    /// Calls the function on these real arrays; its outputs, in order.
-    std::function<std::vector<Var<Real>>(std::span<const Var<Real>> in)> evaluate;
-    std::vector<ParameterStore<Real>*> stores;  ///< of the twins, in order; `evaluate` keeps them
+class CheckedBody {
+public:
+    explicit CheckedBody(std::uint64_t seed);
+    CheckedBody(const CheckedBody&) = delete;
+    CheckedBody& operator=(const CheckedBody&) = delete;
+    virtual ~CheckedBody();
+
+    /// Calls the function on these real arrays and adds its outputs to `out`, in order.
+    virtual void evaluate(std::span<const Var<Real>> in, std::vector<Var<Real>>& out) = 0;
+
+    /// The stores of the twins, in order.
+    const std::vector<std::unique_ptr<ParameterStore<Real>>>& stores() const noexcept { return stores_; }
+    ParameterStore<Real>& add_store();
+
+private:
+    std::uint64_t seed_;
+    std::vector<std::unique_ptr<ParameterStore<Real>>> stores_;
 };
 
 /// A function under check: its real arrays, and itself in the number types that are needed.
 struct CheckedFunction {
+    CheckedFunction();
+    CheckedFunction(CheckedFunction&&) noexcept;
+    CheckedFunction& operator=(CheckedFunction&&) noexcept;
+    ~CheckedFunction();
+
+    void add_input(const CheckInput& input);
+    void add_input(const Var<double>& value);
+    void add_values(const std::function<void(ParameterStore<double>&)>& given);
+    /// Gives the real arrays among the arguments the names that they have in the text of a macro's arguments, where they
+    /// have none. @param real by argument: whether it is one
+    void name_inputs(std::string_view text, std::span<const bool> real);
+
     std::vector<CheckInput> inputs;
-    CheckedBody<float> in_float;
-    CheckedBody<double> in_double;
-    CheckedBody<Dual<double>> in_dual;
+    std::unique_ptr<CheckedBody<float>> in_float;
+    std::unique_ptr<CheckedBody<double>> in_double;
+    std::unique_ptr<CheckedBody<Dual<double>>> in_dual;
     /// By twin: fills the double store with values given by the user; empty where the initialisers' stay.
     std::vector<std::function<void(ParameterStore<double>&)>> values;
 };
@@ -88,82 +113,60 @@ inline constexpr bool is_twin_v<Twin<Build>> = true;
 /// A real array: CheckInput, or anything of xtensor whose elements are floating-point numbers.
 template <class T>
 constexpr bool is_real_array() {
-    using Plain = std::remove_cvref_t<T>;
-    if constexpr (std::is_same_v<Plain, CheckInput>)
+    if constexpr (std::is_same_v<T, CheckInput>)
         return true;
-    else if constexpr (ArrayLike<Plain>)
-        return std::is_floating_point_v<typename Plain::value_type>;
+    else if constexpr (ArrayLike<T>)
+        return std::is_floating_point_v<typename T::value_type>;
     else
         return false;
 }
 
-template <class Array>
-CheckInput make_input(const Array& array) {
-    if constexpr (std::is_same_v<Array, CheckInput>) {
-        return array;
-    } else {
-        CheckInput input{empty<double>(shape_of(array))};
-        double* to = input.value.data();
-        for (auto at = array.template cbegin<xt::layout_type::row_major>(),
-                  end = array.template cend<xt::layout_type::row_major>();
-             at != end; ++at)
-            *to++ = static_cast<double>(*at);
-        return input;
-    }
-}
-
-/// What a real array is in one number type: the next of the Vars that are handed in.
-template <class Real>
-struct BoundArray {
-    Var<Real> get(std::span<const Var<Real>> in, std::size_t& next) { return in[next++]; }
-};
-
-/// A model in one number type.
-template <class Real, class Build>
-struct BoundTwin {
-    using Model = decltype(std::declval<const Build&>()(std::declval<Scope<Real>>()));
-
-    BoundTwin(const Twin<Build>& twin, std::uint64_t seed, std::vector<ParameterStore<Real>*>& stores)
-        : store(seed + stores.size()), model(new Model(twin.build()(Scope<Real>(store)))) {
-        stores.push_back(&store);
-    }
-    Model& get(std::span<const Var<Real>>, std::size_t&) { return *model; }
-
-    ParameterStore<Real> store;
-    std::unique_ptr<Model> model;
-};
-
-/// Anything else: a fresh copy for each call.
-template <class T>
-struct BoundOther {
-    explicit BoundOther(const T& value) : original(value) {}
-    template <class In>
-    T& get(const In&, std::size_t&) {
-        return copy.emplace(original);
-    }
-
-    T original;
-    std::optional<T> copy;
-};
-
+/// An argument in one number type. In general: a fresh copy for each call.
 template <class Real, class T>
-auto bind_argument(const T& argument, std::uint64_t seed, std::vector<ParameterStore<Real>*>& stores) {
-    if constexpr (is_real_array<T>())
-        return std::make_shared<BoundArray<Real>>();
-    else if constexpr (is_twin_v<T>)
-        return std::make_shared<BoundTwin<Real, std::remove_cvref_t<decltype(argument.build())>>>(argument, seed,
-                                                                                                  stores);
-    else
-        return std::make_shared<BoundOther<T>>(argument);
-}
+class BoundArgument {
+public:
+    BoundArgument(const T& value, CheckedBody<Real>&) : original_(value) {}
+    T& get(std::span<const Var<Real>>&) { return copy_.emplace(original_); }
+
+private:
+    T original_;
+    std::optional<T> copy_;
+};
+
+/// A real array: the next of the Vars that are handed in.
+template <class Real, class T>
+requires(is_real_array<T>())
+class BoundArgument<Real, T> {
+public:
+    BoundArgument(const T&, CheckedBody<Real>&) {}
+    Var<Real> get(std::span<const Var<Real>>& in) {
+        const Var<Real>& next = in.front();
+        in = in.subspan(1);
+        return next;
+    }
+};
+
+/// A model over a store of its own.
+template <class Real, class Build>
+class BoundArgument<Real, Twin<Build>> {
+public:
+    BoundArgument(const Twin<Build>& twin, CheckedBody<Real>& body) : model_(twin.build()(Scope<Real>(body.add_store()))) {}
+    auto& get(std::span<const Var<Real>>&) { return model_; }
+
+private:
+    decltype(std::declval<const Build&>()(std::declval<Scope<Real>>())) model_;
+};
+
+template <class Real>
+void add_output(const Var<Real>& output, std::vector<Var<Real>>& out);
 
 /// The Vars in what a function returned: a Var, an array, or a tuple, pair or range of them.
 template <class Real, class Result>
 void collect_outputs(const Result& result, std::vector<Var<Real>>& out) {
     if constexpr (std::is_base_of_v<Var<Real>, Result>) {
-        out.push_back(result);
+        add_output<Real>(result, out);
     } else if constexpr (ArrayLike<Result>) {
-        out.push_back(Var<Real>(result));
+        add_output<Real>(Var<Real>(result), out);
     } else if constexpr (requires { std::tuple_size<Result>::value; }) {
         std::apply([&](const auto&... each) { (collect_outputs<Real>(each, out), ...); }, result);
     } else {
@@ -174,41 +177,70 @@ void collect_outputs(const Result& result, std::vector<Var<Real>>& out) {
     }
 }
 
+/// Arguments from the left to the right; twins are made in this order.
+template <class Real, class... Args>
+class BoundArguments {
+public:
+    explicit BoundArguments(CheckedBody<Real>&) {}
+    template <class F, class... Handed>
+    void call(F& f, std::span<const Var<Real>>, std::vector<Var<Real>>& out, Handed&... handed) {
+        collect_outputs<Real>(f(handed...), out);
+    }
+};
+template <class Real, class First, class... Rest>
+class BoundArguments<Real, First, Rest...> {
+public:
+    BoundArguments(CheckedBody<Real>& body, const First& first, const Rest&... rest)
+        : first_(first, body), rest_(body, rest...) {}
+    /// Calls f on what was handed over so far and all that stands here.
+    template <class F, class... Handed>
+    void call(F& f, std::span<const Var<Real>> in, std::vector<Var<Real>>& out, Handed&... handed) {
+        auto&& first = first_.get(in);
+        rest_.call(f, in, out, handed..., first);
+    }
+
+private:
+    BoundArgument<Real, First> first_;
+    BoundArguments<Real, Rest...> rest_;
+};
+
 template <class Real, class F, class... Args>
-CheckedBody<Real> bind_body(F& f, std::uint64_t seed, const Args&... args) {
-    CheckedBody<Real> body;
-    // Braces: twins are made from the left to the right.
-    std::tuple bound{bind_argument<Real>(args, seed, body.stores)...};
-    body.evaluate = [&f, bound = std::move(bound)](std::span<const Var<Real>> in) {
-        std::size_t next = 0;
-        std::vector<Var<Real>> out;
-        std::apply(
-            [&](const auto&... each) {
-                std::tuple<decltype(each->get(in, next))...> handed{each->get(in, next)...};
-                collect_outputs<Real>(std::apply(f, handed), out);
-            },
-            bound);
-        return out;
-    };
-    return body;
+class BoundFunction final : public CheckedBody<Real> {
+public:
+    BoundFunction(F& f, std::uint64_t seed, const Args&... args)
+        : CheckedBody<Real>(seed), f_(f), arguments_(*this, args...) {}
+    void evaluate(std::span<const Var<Real>> in, std::vector<Var<Real>>& out) override { arguments_.call(f_, in, out); }
+
+private:
+    F& f_;
+    BoundArguments<Real, Args...> arguments_;
+};
+
+template <class Real, class F, class... Args>
+std::unique_ptr<CheckedBody<Real>> bind_body(F& f, std::uint64_t seed, const Args&... args) {
+    return std::make_unique<BoundFunction<Real, F, Args...>>(f, seed, args...);
 }
 
 template <class... Args>
 CheckedFunction checked_arguments(const Args&... args) {
     CheckedFunction function;
-    const auto add = [&](const auto& argument) {
-        using T = std::remove_cvref_t<decltype(argument)>;
+    const auto add = [&]<class T>(const T& argument) {
         if constexpr (is_real_array<T>())
-            function.inputs.push_back(make_input(argument));
+            function.add_input(argument);
         else if constexpr (is_twin_v<T>)
-            function.values.push_back(argument.values());
+            function.add_values(argument.values());
     };
     (add(args), ...);
     return function;
 }
 
-/// Gives the real arrays among the arguments the names that they have in the text of a macro's arguments, where they have none.
-void name_inputs(CheckedFunction& function, std::string_view text, std::span<const bool> real);
+#define UNROLL_DECLARE(R)                  \
+    extern template class CheckedBody<R>; \
+    extern template void add_output(const Var<R>&, std::vector<Var<R>>&);
+UNROLL_DECLARE(float)
+UNROLL_DECLARE(double)
+UNROLL_DECLARE(Dual<double>)
+#undef UNROLL_DECLARE
 
 }  // namespace detail
 }  // namespace unroll

@@ -13,8 +13,8 @@ constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 GradientCheck::GradientCheck(CheckedFunction& function, const GradcheckOptions& options)
     : options_(options),
-      plain_(function.inputs, function.in_double),
-      dual_(function.inputs, function.in_dual),
+      plain_(function.inputs, *function.in_double),
+      dual_(function.inputs, *function.in_dual),
       random_(options.seed, "gradcheck") {}
 
 GradcheckResult GradientCheck::run() {

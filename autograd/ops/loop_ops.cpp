@@ -84,8 +84,7 @@ struct AddLinear {
         const Index n = f.in_shape(2)[1], k = f.in_shape(2)[0];
         const Index rows = n == 0 ? 0 : f.in(0).size / n;
         if (!f.take(0, 0)) std::copy_n(f.in(0).data, f.in(0).size, f.out(0));
-        if (!zero)
-            detail::gemm(false, false, rows, n, k, f.in(1).data, k, f.in(2).data, n, true, f.out(0), n);
+        if (!zero) f.multiply(2, rows, k, n, f.in(1).data, true, f.out(0));
         if (f.needs(2)) f.save_in(1);
         if (f.needs(1)) f.save_in(2);
     }

@@ -34,7 +34,10 @@ struct Linear_ {
         const bool bias = f.inputs() > 2;
         if (bias)
             for (Index r = 0; r < rows; ++r) std::copy_n(f.in(2).data, n, y + r * n);
-        detail::gemm(false, transposed, rows, n, k, f.in(0).data, k, f.in(1).data, transposed ? k : n, bias, y, n);
+        if (transposed)
+            detail::gemm(false, true, rows, n, k, f.in(0).data, k, f.in(1).data, k, bias, y, n);
+        else
+            f.multiply(1, rows, k, n, f.in(0).data, bias, y);
         if (f.needs(1)) f.save_in(0);
         if (f.needs(0)) f.save_in(1);
     }

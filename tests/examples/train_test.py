@@ -50,7 +50,7 @@ class Run(ExampleCase):
         self.assertEqual([line["step"] for line in log], sorted(line["step"] for line in log))
         self.assertEqual(log[-1]["step"], 150)
         measured = [line for line in log if line["val_loss"] is not None]
-        self.assertEqual(len(measured), 19)  # every 8 steps, and at the end
+        self.assertEqual(len(measured), 12)  # every 13 steps, and at the end
         self.assertLess(measured[-1]["val_loss"], measured[0]["val_loss"])
 
     def test_the_curve_is_a_picture(self):

@@ -48,26 +48,49 @@ std::vector<Var<Real>> call(const Sample& sample, const Feed& feed, std::span<co
     return outputs;
 }
 
+/// A sample that is fed from the leaves that are handed in.
 template <class Real>
-void bind(detail::CheckedBody<Real>& body, const Sample& sample, const Feed& feed) {
-    body.evaluate = [&sample, feed](std::span<const Var<Real>> leaves) { return call<Real>(sample, feed, leaves); };
-}
+class SampleBody final : public detail::CheckedBody<Real> {
+public:
+    SampleBody(const Sample& sample, const Feed& feed) : detail::CheckedBody<Real>(kSeed), sample_(sample), feed_(feed) {}
+    void evaluate(std::span<const Var<Real>> leaves, std::vector<Var<Real>>& out) override {
+        out = call<Real>(sample_, feed_, leaves);
+    }
+
+private:
+    const Sample& sample_;
+    Feed feed_;
+};
 
 /// The same with a store whose parameters are the leaves.
 template <class Real>
-void bind_parameters(detail::CheckedBody<Real>& body, const Sample& sample, const Sizes& sizes, const Feed& feed) {
-    const auto store = std::make_shared<ParameterStore<Real>>(kSeed);
-    const Scope<Real> at(*store);
-    std::vector<Var<Real>> leaves;
-    for (std::size_t i = 0; i < sample.operands.size(); ++i)
-        leaves.push_back(at.parameter(fmt::format("operand {}", i), shape_from(sample.operands[i].shape, sizes),
-                                      [](std::span<Real> values, const Shape&, RandomStream&) {
-                                          std::fill(values.begin(), values.end(), Real(0));
-                                      }));
-    body.stores = {store.get()};
-    body.evaluate = [&sample, feed, store, leaves](std::span<const Var<Real>>) {
-        return call<Real>(sample, feed, leaves);
-    };
+class ParameterSampleBody final : public detail::CheckedBody<Real> {
+public:
+    ParameterSampleBody(const Sample& sample, const Sizes& sizes, const Feed& feed)
+        : detail::CheckedBody<Real>(kSeed), sample_(sample), feed_(feed) {
+        const Scope<Real> at(this->add_store());
+        for (std::size_t i = 0; i < sample.operands.size(); ++i)
+            leaves_.push_back(at.parameter(fmt::format("operand {}", i), shape_from(sample.operands[i].shape, sizes),
+                                           [](std::span<Real> values, const Shape&, RandomStream&) {
+                                               std::fill(values.begin(), values.end(), Real(0));
+                                           }));
+    }
+    void evaluate(std::span<const Var<Real>>, std::vector<Var<Real>>& out) override {
+        out = call<Real>(sample_, feed_, leaves_);
+    }
+
+private:
+    const Sample& sample_;
+    Feed feed_;
+    std::vector<Var<Real>> leaves_;
+};
+
+/// The body in each number type.
+template <template <class> class Body, class... Arguments>
+void bind(detail::CheckedFunction& function, const Arguments&... arguments) {
+    function.in_float = std::make_unique<Body<float>>(arguments...);
+    function.in_double = std::make_unique<Body<double>>(arguments...);
+    function.in_dual = std::make_unique<Body<Dual<double>>>(arguments...);
 }
 
 template <class Real>
@@ -106,9 +129,7 @@ Tensor<double> fill(const Operand& operand, const Shape& shape, std::uint64_t se
 detail::CheckedFunction checked(const Sample& sample, const Sizes& sizes, const Feed& feed) {
     detail::CheckedFunction function;
     if (feed.parameters) {
-        bind_parameters(function.in_float, sample, sizes, feed);
-        bind_parameters(function.in_double, sample, sizes, feed);
-        bind_parameters(function.in_dual, sample, sizes, feed);
+        bind<ParameterSampleBody>(function, sample, sizes, feed);
         function.values.push_back([&sample](ParameterStore<double>& store) {
             for (std::size_t i = 0; i < sample.operands.size(); ++i) {
                 const auto parameter = store.at(fmt::format("operand {}", i));
@@ -126,9 +147,7 @@ detail::CheckedFunction checked(const Sample& sample, const Sizes& sizes, const 
         function.inputs.push_back({fill(operand, feed.transposed ? swapped(shape) : shape, kSeed + i),
                                    fmt::format("operand {}", i), used && !constant});
     }
-    bind(function.in_float, sample, feed);
-    bind(function.in_double, sample, feed);
-    bind(function.in_dual, sample, feed);
+    bind<SampleBody>(function, sample, feed);
     return function;
 }
 
@@ -142,7 +161,8 @@ std::vector<std::string> recorded_names(const Sample& sample) {
         leaves.emplace_back(input.value);
         tape.watch(leaves.back());
     }
-    const auto outputs = function.in_double.evaluate(leaves);
+    std::vector<Var<double>> outputs;
+    function.in_double->evaluate(leaves, outputs);
     std::vector<std::string> names;
     for (const TapeCount& count : tape.count()) names.push_back(count.op);
     return names;
