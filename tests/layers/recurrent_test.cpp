@@ -289,6 +289,18 @@ TEST(Recurrent, GradientsAreRightForEveryScheduleOfAUsersCell) {
             filled_tensor<double>({5, kB, kI}, 1), filled_tensor<double>({kB, 2}, 2));
 }
 
+TEST(Recurrent, RunsInPlaceFromEmptyVarsAsFromZerosAndLeavesTheFinalState) {
+    for_every_cell([](ParameterStore<double>&, const auto& layer) {
+        const auto x = filled<double>({kT, kB, kI}, 1);
+        const auto first = layer(x), second = layer(x, first.state);
+        auto state = decltype(first.state)();
+        expect_same(layer.run(x, state), first.output);
+        for (std::size_t k = 0; k < state.size(); ++k) expect_same(state[k], first.state[k]);
+        expect_same(layer.run(x, state), second.output);
+        for (std::size_t k = 0; k < state.size(); ++k) expect_same(state[k], second.state[k]);
+    });
+}
+
 TEST(Recurrent, AStateIsNotChangedByTheLoopThatItEnters) {
     for_every_cell([](auto& store, const auto& layer) {
         const auto s = state_of(layer);
