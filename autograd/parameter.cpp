@@ -84,7 +84,9 @@ Tensor<Real> Parameter<Real>::mutable_value() const {
 
 template <class Real>
 Tensor<Real> Parameter<Real>::gradient() const {
-    return alias<Real>({}, entry_->store->gradients().data(*entry_), entry_->shape);
+    Gradients<Real>& gradients = entry_->store->gradients();
+    Real* const data = gradients.data(*entry_);  // may make the block
+    return alias<Real>(gradients.block(), data, entry_->shape);
 }
 
 // ---- ParameterStore ----

@@ -61,6 +61,8 @@ public:
     State state(const Entry& entry) const noexcept;
     /// The gradient's elements, zeros if none has arrived, to be read and written: from now on it is a dense one.
     Real* data(const Entry& entry);
+    /// The memory behind all of it; empty before the first gradient.
+    const detail::BlockRef& block() const noexcept { return block_; }
     /// In state rows: the rows that have a gradient, in the order in which it arrived, and these gradients behind one another.
     const detail::PoolVector<Index>& touched_rows(const Entry& entry) const noexcept;
     const Real* packed_rows(const Entry& entry) const noexcept;

@@ -77,6 +77,7 @@ private:
         CharModel<float>::State state;
     };
     Var<float> part_loss(unroll::Shard shard);
+    void forget(CharModel<float>::State& state, Index row) const;
     double lr_factor(Index n) const;
 
     Recipe recipe_;
