@@ -71,7 +71,7 @@ struct GradcheckResult {
     explicit operator bool() const noexcept { return passed(); }
     /// The comparison that is farthest above (or nearest to) its bar. @throws UsageError if nothing was compared
     const GradcheckComparison& worst() const;
-    /// The number of entries that were compared with dual numbers or differences.
+    /// The number of comparisons of an entry or a direction, over all checks.
     Index entries() const noexcept;
 };
 

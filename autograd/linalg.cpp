@@ -158,7 +158,7 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
     // Where a batch has too few rows to be cut, large weights are.
     const Index groups = in_parallel_part() ? 1 : column_groups(m, n, k);
     if (groups == 1) return product.run();
-    parallel_for(groups, [&product, groups](Index g) {
+    parallel_for(groups, [&](Index g) {
         product.columns(product.n * g / groups, product.n * (g + 1) / groups).run();
     });
 }
@@ -241,16 +241,10 @@ template <class Real>
 void transpose(const Real* a, Index m, Index n, Real* b) {
     if constexpr (std::is_same_v<Real, float>) {
         constexpr Index kLarge = Index{1} << 16, kParts = 8;  // elements
-        struct Call {
-            const Real* a;
-            Index m, n;
-            Real* b;
-        };
-        const Call call{a, m, n, b};
         const Index parts = m * n < kLarge ? 1 : std::min(kParts, n);
-        parallel_for(parts, [&call, parts](Index p) {
-            const Index begin = call.n * p / parts, end = call.n * (p + 1) / parts;
-            kernels().transpose(call.m, end - begin, call.a + begin, call.n, call.b + begin * call.m, call.m);
+        parallel_for(parts, [&](Index p) {
+            const Index begin = n * p / parts, end = n * (p + 1) / parts;
+            kernels().transpose(m, end - begin, a + begin, n, b + begin * m, m);
         });
         return;
     }

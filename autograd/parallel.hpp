@@ -35,6 +35,8 @@ public:
 
     /// @param loss called once for each part, with a tape in scope; must not touch what another part uses, parameters apart.
     ///        It keeps what goes to the next window (a state, say) by itself.
+    /// @throws what a part throws, the first part by number; the store may then hold the gradients of parts that were done:
+    ///         zero them before going on.
     /// @returns the sum of the parts' losses. Random draws differ from part to part, and not with the number of threads.
     Real backward(Index batch, const std::function<Var<Real>(Shard)>& loss, TapeOptions options = {});
 

@@ -264,3 +264,6 @@ extern template class Parameter<double>;
 extern template class Parameter<Dual<double>>;
 
 }  // namespace unroll
+
+template <class Real>
+struct fmt::formatter<unroll::Parameter<Real>> : fmt::formatter<unroll::Var<Real>> {};

@@ -139,7 +139,8 @@ public:
     /// Forgets all nodes before `number`; values made by them become constants.
     void drop_before(Index number);
 
-    /// Products that were deferred and then multiplied, one for all time steps of a weight (up to 4,096 rows each).
+    /// Products that were deferred and then multiplied, one for all time steps of a weight (cut where more than
+    /// 4,096 rows have come together).
     Index deferred_products() const noexcept { return deferred_products_; }
 
     /// Nodes and bytes by op, largest first; children of nodes are counted too.

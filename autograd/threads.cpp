@@ -44,17 +44,17 @@ public:
         wanted_.store(threads, std::memory_order_relaxed);
     }
 
-    void run(Index count, const std::function<void(Index)>& body) {
+    void run(Index count, void (*call)(void*, Index), void* body) {
         if (count <= 0) return;
-        if (count == 1) return body(0);
+        if (count == 1) return call(body, 0);
         const PartGuard part;
         std::unique_lock running(running_, std::defer_lock);
         // A call from inside a body, or while another thread uses the pool, is done here.
         if (part.before || threads() == 1 || !running.try_lock()) {
-            for (Index i = 0; i < count; ++i) body(i);
+            for (Index i = 0; i < count; ++i) call(body, i);
             return;
         }
-        Job job{&body, count};
+        Job job{call, body, count};
         {
             std::lock_guard lock(mutex_);
             helpers_ = threads() - 1;
@@ -81,7 +81,8 @@ private:
     static constexpr int kSpins = 20000;
 
     struct Job {
-        const std::function<void(Index)>* body;
+        void (*call)(void*, Index);
+        void* body;
         Index count;
         std::atomic<Index> next{0};
         std::atomic<Index> left{0};  // helpers that have not finished
@@ -92,7 +93,7 @@ private:
         void take() {
             for (Index i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
                 try {
-                    (*body)(i);
+                    call(body, i);
                 } catch (...) {
                     std::lock_guard lock(mutex);
                     if (failed < 0 || i < failed) {
@@ -147,7 +148,9 @@ private:
 
 Index num_threads() { return ThreadPool::instance().threads(); }
 void set_num_threads(Index threads) { ThreadPool::instance().set_threads(threads); }
-void parallel_for(Index count, const std::function<void(Index)>& body) { ThreadPool::instance().run(count, body); }
 bool detail::in_parallel_part() noexcept { return in_part; }
+void detail::run_parallel(Index count, void (*call)(void*, Index), void* body) {
+    ThreadPool::instance().run(count, call, body);
+}
 
 }  // namespace unroll

@@ -6,7 +6,9 @@
 
 #include <unroll/autograd/shape.hpp>
 
-#include <functional>
+#include <concepts>
+#include <memory>
+#include <type_traits>
 
 namespace unroll {
 
@@ -16,15 +18,23 @@ Index num_threads();
 /// @throws ValueError for a number below 1
 void set_num_threads(Index threads);
 
-/// Calls body(0), …, body(count − 1), each once, on the threads of the pool; returns when all are done. Calls from inside a
-/// body run on the calling thread. The first exception (by number) is thrown again.
-void parallel_for(Index count, const std::function<void(Index)>& body);
-
 namespace detail {
 
 /// Whether the caller is one of several bodies of a parallel_for, whatever the number of threads: then large pieces of work
 /// are left whole.
 bool in_parallel_part() noexcept;
 
+void run_parallel(Index count, void (*call)(void* body, Index i), void* body);
+
 }  // namespace detail
+
+/// Calls body(0), …, body(count − 1), each once, on the threads of the pool; returns when all are done. Calls from inside a
+/// body run on the calling thread. The first exception (by number) is thrown again.
+template <std::invocable<Index> Body>
+void parallel_for(Index count, Body&& body) {
+    using Called = std::remove_reference_t<Body>;
+    detail::run_parallel(count, [](void* called, Index i) { (*static_cast<Called*>(called))(i); },
+                         const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+}
+
 }  // namespace unroll

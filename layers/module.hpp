@@ -18,3 +18,11 @@ template <class Real>
 std::string summary(const ParameterStore<Real>& store);
 
 }  // namespace unroll
+
+/// A model is printed as the summary of its store.
+template <class Real>
+struct fmt::formatter<unroll::ParameterStore<Real>> : unroll::detail::TextFormatter {
+    fmt::appender format(const unroll::ParameterStore<Real>& store, fmt::format_context& context) const {
+        return write(unroll::summary(store), context);
+    }
+};

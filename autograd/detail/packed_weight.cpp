@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -48,7 +49,20 @@ Md layout_of(Index rows, Index k, Index n) {
     return std::string_view(found.impl_info_str()).starts_with("brg") ? found.weights_desc() : Md();
 }
 
-/// What one thread needs to multiply in one shape: made once, used at every time step.
+void execute(const dnnl::primitive& primitive, const dnnl::stream& stream, std::span<const dnnl_exec_arg_t> arguments) {
+    const dnnl_status_t status = dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data());
+    UNROLL_ASSERT(status == dnnl_success);
+}
+
+/// What one thread needs to pack columns of weights of one shape: made once, used in every loop.
+struct Packing {
+    Index k, columns, n;
+    bool transposed;
+    dnnl::reorder primitive;
+    dnnl::memory from, to;
+};
+
+/// What one thread needs to multiply in one shape.
 struct Multiplication {
     Index rows, k, n;
     bool accumulate;
@@ -59,12 +73,14 @@ struct Multiplication {
 };
 
 struct PerThread {
+    static constexpr std::size_t kMost = 64;  // shapes
     struct Layout {
         Index k, n;
         Md md;
     };
     dnnl::stream stream{engine()};
     std::vector<Layout> layouts;
+    std::vector<std::unique_ptr<Packing>> packings;
     std::vector<std::unique_ptr<Multiplication>> multiplications;
 
     static PerThread& instance() {
@@ -79,10 +95,22 @@ struct PerThread {
         return layouts.emplace_back(Layout{k, n, layout_of(rows, k, n)}).md;
     }
 
+    Packing& packing(Index rows, Index k, Index columns, Index n, bool transposed) {
+        for (auto& known : packings)
+            if (known->k == k && known->columns == columns && known->n == n && known->transposed == transposed) return *known;
+        if (packings.size() == kMost) packings.erase(packings.begin());
+        const dnnl::memory::dims strides = transposed ? dnnl::memory::dims{1, k} : dnnl::memory::dims{n, 1};
+        auto made = std::make_unique<Packing>(Packing{k, columns, n, transposed, {}, {}, {}});
+        made->from = dnnl::memory({{k, columns}, kFloat, strides}, engine(), DNNL_MEMORY_NONE);
+        made->to = dnnl::memory(layout(rows, k, columns), engine(), DNNL_MEMORY_NONE);
+        made->primitive = dnnl::reorder(made->from, made->to);
+        packings.push_back(std::move(made));
+        return *packings.back();
+    }
+
     Multiplication& multiplication(Index rows, Index k, Index n, bool accumulate) {
         for (auto& known : multiplications)
             if (known->rows == rows && known->k == k && known->n == n && known->accumulate == accumulate) return *known;
-        constexpr std::size_t kMost = 64;
         if (multiplications.size() == kMost) multiplications.erase(multiplications.begin());
         const auto primitive = describe(rows, k, n, layout(rows, k, n), accumulate);
         auto made = std::make_unique<Multiplication>();
@@ -130,15 +158,15 @@ PackedWeight<Real> PackedWeight<Real>::make(const Real* weight, bool transposed,
         }
         packed.block_ = BlockRef::adopt(Block::make(packed.group_bytes_ * static_cast<std::size_t>(packed.groups_)));
         char* const memory = packed.block_->template as<char>();
-        parallel_for(packed.groups_, [&packed, memory, weight, transposed, rows](Index g) {
+        parallel_for(packed.groups_, [&](Index g) {
             PerThread& here = PerThread::instance();
             const OneLibraryThread one;
             const Index begin = packed.begin(g), columns = packed.begin(g + 1) - begin;
-            const dnnl::memory::dims strides = transposed ? dnnl::memory::dims{1, packed.k_} : dnnl::memory::dims{packed.n_, 1};
-            dnnl::memory from({{packed.k_, columns}, kFloat, strides}, engine(),
-                              const_cast<float*>(weight) + (transposed ? begin * packed.k_ : begin));
-            dnnl::memory to(here.layout(rows, packed.k_, columns), engine(), memory + packed.group_bytes_ * static_cast<std::size_t>(g));
-            dnnl::reorder(from, to).execute(here.stream, from, to);
+            Packing& p = here.packing(rows, k, columns, n, transposed);
+            p.from.set_data_handle(const_cast<float*>(weight) + (transposed ? begin * k : begin));
+            p.to.set_data_handle(memory + packed.group_bytes_ * static_cast<std::size_t>(g));
+            const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, p.from.get()}, {DNNL_ARG_TO, p.to.get()}};
+            execute(p.primitive, here.stream, arguments);
         });
     }
 #endif
@@ -158,32 +186,22 @@ void PackedWeight<Real>::multiply_group(Index group, Index rows, const Real* x, 
                                          {DNNL_ARG_WEIGHTS, m.weight.get()},
                                          {DNNL_ARG_DST, m.y.get()},
                                          {DNNL_ARG_SCRATCHPAD, m.scratch.get()}};
-    const dnnl_status_t status = dnnl_primitive_execute(m.primitive.get(), here.stream.get(), 4, arguments);
-    UNROLL_ASSERT(status == dnnl_success);
+    execute(m.primitive, here.stream, arguments);
 #endif
 }
 
 template <class Real>
 void PackedWeight<Real>::multiply(Index rows, const Real* x, bool accumulate, Real* y) const {
     if (groups_ == 1) return multiply_group(0, rows, x, accumulate, y);
-    struct Call {
-        const PackedWeight& weight;
-        Index rows;
-        const Real* x;
-        bool accumulate;
-        Real* y;
-    };
-    const Call call{*this, rows, x, accumulate, y};
-    parallel_for(groups_, [&call](Index g) {
+    parallel_for(groups_, [&](Index g) {
         // oneDNN writes whole rows: a group's part of them is made beside, and then put into its place.
-        const PackedWeight& w = call.weight;
-        const Index begin = w.begin(g), columns = w.begin(g + 1) - begin;
-        const BlockRef part = BlockRef::adopt(Block::make(static_cast<std::size_t>(call.rows * columns) * sizeof(Real)));
+        const Index first = begin(g), columns = begin(g + 1) - first;
+        const BlockRef part = BlockRef::adopt(Block::make(static_cast<std::size_t>(rows * columns) * sizeof(Real)));
         const Real* from = part->template as<Real>();
-        w.multiply_group(g, call.rows, call.x, false, part->template as<Real>());
-        for (Index r = 0; r < call.rows; ++r, from += columns) {
-            Real* const to = call.y + r * w.n_ + begin;
-            if (call.accumulate)
+        multiply_group(g, rows, x, false, part->template as<Real>());
+        for (Index r = 0; r < rows; ++r, from += columns) {
+            Real* const to = y + r * n_ + first;
+            if (accumulate)
                 add_to(to, from, columns);
             else
                 std::copy_n(from, columns, to);

@@ -293,6 +293,7 @@ double Run::finish(const std::string& program) {
     draw_curve();
     show_progress();
     bar_.finish();
+    if (sample_due_ && options_.sample_every != 0) show_sample();
     fmt::print("\n");
     if (std::isfinite(validation_loss_))
         fmt::print("validation loss  {:.4f} nats per character ({:.3f} bits), {}\n", validation_loss_,

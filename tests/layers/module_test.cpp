@@ -4,6 +4,8 @@
 #include <unroll/layers/rnn.hpp>
 #include <unroll/tests/layers/layer_support.hpp>
 
+#include <fmt/format.h>
+
 namespace unroll {
 namespace {
 
@@ -29,6 +31,8 @@ TEST(Module, TheSummaryHasEveryParameterAndTheTotal) {
     const std::string text = summary(store);
     for (const auto* part : {"embed", "rnn", "head", "weight_ih_l0", "bias_hh_l0", "(4, 12)", "frozen"})
         EXPECT_THAT(text, HasSubstr(part));
+    EXPECT_EQ(fmt::format("{}", store), text);
+    EXPECT_EQ(fmt::format("{}", model.head.bias), fmt::format("{}", static_cast<const Var<float>&>(model.head.bias)));
     EXPECT_THAT(text, HasSubstr(std::to_string(7 * 4 + 12 * (4 + 3 + 1 + 1) + 3 * 7 + 7) + " parameters"));
 }
 
