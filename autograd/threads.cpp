@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
@@ -117,6 +118,10 @@ private:
     }
 
     void work(Index number) {
+        // Signals belong to the program's own threads.
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, nullptr);
         const PartGuard part;
         std::uint64_t seen = 0;
         while (true) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
@@ -22,6 +23,11 @@ static_assert(std::atomic<int>::is_always_lock_free);
 std::mutex guards_mutex;
 int guards = 0;
 struct sigaction before[std::size(kSignals)];
+
+// The handler has a stack of its own. oneDNN's generated code does not bear that the system writes a signal's frame below
+// the stack pointer while it runs: the heap was found corrupt after Ctrl-C in the middle of a product.
+alignas(64) char handler_stack[std::size_t{1} << 16];
+stack_t stack_before{};
 
 void write_quietly(int descriptor, std::string_view text) noexcept {
     if (::write(descriptor, text.data(), text.size()) < 0) return;  // a terminal that is gone needs no cursor
@@ -48,7 +54,11 @@ InterruptGuard::InterruptGuard() {
     received = 0;
     struct sigaction ours {};
     ours.sa_handler = unroll_on_interrupt;
-    ours.sa_flags = SA_RESTART;  // reads and writes of the program go on undisturbed
+    ours.sa_flags = SA_RESTART | SA_ONSTACK;  // reads and writes of the program go on undisturbed
+    stack_t stack{};
+    stack.ss_sp = handler_stack;
+    stack.ss_size = sizeof handler_stack;
+    ::sigaltstack(&stack, &stack_before);
     for (const int signal_number : kSignals) ::sigaddset(&ours.sa_mask, signal_number);
     for (std::size_t i = 0; i < std::size(kSignals); ++i) ::sigaction(kSignals[i], &ours, &before[i]);
 }
@@ -58,6 +68,7 @@ InterruptGuard::~InterruptGuard() {
     if (--guards > 0) return;
     detail::show_cursor();
     for (std::size_t i = 0; i < std::size(kSignals); ++i) ::sigaction(kSignals[i], &before[i], nullptr);
+    ::sigaltstack(&stack_before, nullptr);
     received = 0;
 }
 
