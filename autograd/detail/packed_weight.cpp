@@ -66,7 +66,6 @@ struct Packing {
 struct Multiplication {
     Index rows, k, n;
     bool accumulate;
-    Md layout;
     dnnl::matmul primitive;
     dnnl::memory x, weight, y, scratch;
     std::vector<char> scratch_bytes;

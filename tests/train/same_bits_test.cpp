@@ -78,13 +78,14 @@ void expect_same_bits(const Plan& plan) {
     for (const Index threads : {2, 3, 5}) ASSERT_EQ(weights_after(plan, threads), one) << threads << " threads";
 }
 
+// Four steps and weights of 48 × 192: long and large enough to be packed.
 TEST(SameBits, AfterManyStepsWithAnyNumberOfThreadsAndRows) {
     const Index steps = test::by_test_size<Index>(50, 1000, 1000);
-    for (const Index batch : {1, 7, 50, 130}) expect_same_bits({.batch = batch, .seq_len = 3, .hidden = 20, .steps = steps});
+    for (const Index batch : {1, 7, 50, 130}) expect_same_bits({.batch = batch, .seq_len = 4, .hidden = 48, .steps = steps});
 }
 
 TEST(SameBits, WhereWeightsAreCutBecauseRowsAreFew) {
-    expect_same_bits({.batch = 7, .seq_len = 3, .hidden = 520, .steps = test::by_test_size<Index>(2, 10, 1000)});
+    expect_same_bits({.batch = 7, .seq_len = 5, .hidden = 520, .steps = test::by_test_size<Index>(2, 10, 1000)});
 }
 
 }  // namespace
