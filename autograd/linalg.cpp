@@ -135,13 +135,12 @@ struct Product {
     }
 };
 
-/// Into how many groups of columns a product is cut: by its size alone, so that bits do not depend on threads.
-Index column_groups(Index m, Index n, Index k) {
-    constexpr Index kLarge = Index{1} << 22, kColumns = 256, kMost = 4;  // multiplications; columns of a group; groups
-    return m * n * k < kLarge ? 1 : std::clamp<Index>(n / kColumns, 1, kMost);
-}
-
 }  // namespace
+
+Index column_groups(bool large, Index n) noexcept {
+    constexpr Index kColumns = 256, kMost = 4;  // of a group; groups
+    return !large || in_parallel_part() ? 1 : std::clamp<Index>(n / kColumns, 1, kMost);
+}
 
 template <class Real>
 void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb, bool accumulate,
@@ -155,8 +154,8 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
     // Row lengths of matrices with a single row may be 0 or less than what the libraries accept.
     const Product<Real> product{ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n),
                                 accumulate, c, std::max(ldc, n)};
-    // Where a batch has too few rows to be cut, large weights are.
-    const Index groups = in_parallel_part() ? 1 : column_groups(m, n, k);
+    constexpr Index kLarge = Index{1} << 22;  // multiplications
+    const Index groups = column_groups(m * n * k >= kLarge, n);
     if (groups == 1) return product.run();
     parallel_for(groups, [&](Index g) {
         product.columns(product.n * g / groups, product.n * (g + 1) / groups).run();

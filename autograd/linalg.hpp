@@ -22,6 +22,10 @@ private:
     int before_ = 1;
 };
 
+/// Into how many groups a product of n columns is cut, for the threads to share: where a batch has too few rows to be cut,
+/// large weights are. It depends on sizes and on the program, never on the number of threads, and so do the bits.
+Index column_groups(bool large, Index n) noexcept;
+
 /// C (M,N) = op(A)·op(B), or C += where `accumulate`; op(A) is (M,K), op(B) is (K,N), row-major with row lengths lda, ldb, ldc.
 template <class Real>
 void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb,

@@ -142,11 +142,10 @@ PackedWeight<Real> PackedWeight<Real>::make(const Real* weight, bool transposed,
     PackedWeight packed;
 #if UNROLL_WITH_ONEDNN
     // Below, a call costs more than it gains; with many rows the plain product packs for itself, at no loss.
-    constexpr Index kSmall = Index{1} << 13, kLarge = Index{1} << 18, kManyRows = 512, kColumns = 256, kMostGroups = 4;
+    constexpr Index kSmall = Index{1} << 13, kLarge = Index{1} << 18, kManyRows = 512;
     if constexpr (std::is_same_v<Real, float>) {
         if (rows < 2 || rows >= kManyRows || k * n < kSmall) return packed;
-        // As in gemm(): where a batch has too few rows to be cut, large weights are.
-        packed.groups_ = in_parallel_part() || k * n < kLarge ? 1 : std::clamp<Index>(n / kColumns, 1, kMostGroups);
+        packed.groups_ = column_groups(k * n >= kLarge, n);
         packed.k_ = k;
         packed.n_ = n;
         for (Index g = 0; g < packed.groups_; ++g) {
