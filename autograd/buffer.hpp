@@ -125,8 +125,8 @@ private:
         alias_ = false;
     }
     [[noreturn]] void fail_alias(size_type size) const {
-        throw ShapeError("[assign] an alias of " + std::to_string(size_) + " elements (a parameter or a slice) cannot take " +
-                         std::to_string(size));
+        throw ShapeError("[assign] an alias of " + std::to_string(size_) +
+                         " elements (a parameter or a slice) cannot take " + std::to_string(size));
     }
 
     detail::BlockRef block_;

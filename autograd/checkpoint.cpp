@@ -51,6 +51,7 @@ struct Checkpoint {
         }
         if (!reached.empty()) child.backward(reached, upstream);
     }
+    std::span<const Var<Real>> held() const noexcept { return inputs; }
 
 private:
     // More than sixteen results: all but a few at the end have one shape (outputs of time steps, then states).
@@ -91,7 +92,7 @@ Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& input
 
 template <class Real>
 ChildTape<Real>::ChildTape(Tape<Real>& parent)
-    : tape_(&parent, true), before_(detail::current_tape_of_thread<Real>()), no_grad_before_(detail::set_no_grad(false)) {
+    : tape_(&parent), before_(detail::current_tape_of_thread<Real>()), no_grad_before_(detail::set_no_grad(false)) {
     detail::current_tape_of_thread<Real>() = &tape_;
 }
 
@@ -120,13 +121,14 @@ bool ChildTape<Real>::needs(const Var<Real>& value) const {
 
 template <class Real>
 void ChildTape<Real>::backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream) {
+    tape_.check_call(outputs, upstream);
     tape_.start_sweep(outputs, upstream);
-    tape_.run_sweep({});
+    tape_.run_sweep(false);
     tape_.state_ = Tape<Real>::State::finished;
 }
 
-#define UNROLL_INSTANTIATE(R)       \
-    template class ChildTape<R>;    \
+#define UNROLL_INSTANTIATE(R)    \
+    template class ChildTape<R>; \
     template Vars<R> checkpoint(CheckpointFunction<R>, const Vars<R>&);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -78,8 +78,8 @@ void fail_usage(std::string_view op, std::string_view message) {
 }
 
 void fail_internal(const char* condition, const char* file, int line) {
-    throw InternalError(fmt::format("unroll has a bug, please report it: ({}) is false at {}:{}{}", condition, file, line,
-                                    place_suffix(current_place())));
+    throw InternalError(fmt::format("unroll has a bug, please report it: ({}) is false at {}:{}{}", condition, file,
+                                    line, place_suffix(current_place())));
 }
 
 }  // namespace unroll::detail

@@ -42,8 +42,8 @@ void use_one_blas_thread() {
 void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const float* a, Index lda, const float* b, Index ldb,
                   bool accumulate, float* c, Index ldc) {
     const OneLibraryThread one;
-    const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb,
-                                            accumulate ? 1.0f : 0.0f, c, ldc);
+    const dnnl_status_t status =
+        dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, ldc);
     UNROLL_ASSERT(status == dnnl_success);
 }
 #else
@@ -71,7 +71,8 @@ void library_gemm(bool ta, bool tb, Index m, Index n, Index k, const Dual<double
     for (Index i = 0; i < m; ++i)
         for (Index j = 0; j < n; ++j) {
             Dual<double> sum = accumulate ? c[i * ldc + j] : Dual<double>(0.0);
-            for (Index l = 0; l < k; ++l) sum += (ta ? a[l * lda + i] : a[i * lda + l]) * (tb ? b[j * ldb + l] : b[l * ldb + j]);
+            for (Index l = 0; l < k; ++l)
+                sum += (ta ? a[l * lda + i] : a[i * lda + l]) * (tb ? b[j * ldb + l] : b[l * ldb + j]);
             c[i * ldc + j] = sum;
         }
 }
@@ -143,8 +144,8 @@ Index column_groups(bool large, Index n) noexcept {
 }
 
 template <class Real>
-void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb, bool accumulate,
-          Real* c, Index ldc) {
+void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb,
+          bool accumulate, Real* c, Index ldc) {
     if (m == 0 || n == 0) return;
     if (k == 0) {
         if (!accumulate)
@@ -152,14 +153,12 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
         return;
     }
     // Row lengths of matrices with a single row may be 0 or less than what the libraries accept.
-    const Product<Real> product{ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n),
-                                accumulate, c, std::max(ldc, n)};
+    const Product<Real> product{
+        ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n), accumulate, c, std::max(ldc, n)};
     constexpr Index kLarge = Index{1} << 22;  // multiplications
     const Index groups = column_groups(m * n * k >= kLarge, n);
     if (groups == 1) return product.run();
-    parallel_for(groups, [&](Index g) {
-        product.columns(product.n * g / groups, product.n * (g + 1) / groups).run();
-    });
+    parallel_for(groups, [&](Index g) { product.columns(product.n * g / groups, product.n * (g + 1) / groups).run(); });
 }
 
 template <class Real>
@@ -254,12 +253,12 @@ void transpose(const Real* a, Index m, Index n, Real* b) {
                 for (Index i = i0; i < std::min(m, i0 + kTile); ++i) b[j * m + i] = a[i * n + j];
 }
 
-#define UNROLL_INSTANTIATE(R)                                                                                          \
-    template void gemm(bool, bool, Index, Index, Index, const R*, Index, const R*, Index, bool, R*, Index);            \
-    template void column_sums(const R*, Index, Index, bool, R*);                                                       \
-    template void add_to(R*, const R*, Index);                                                                         \
-    template void reduce_broadcast(const R*, const Shape&, bool, R*, const Shape&);                                    \
-    template void expand_broadcast(const R*, const Shape&, R*, const Shape&);                                          \
+#define UNROLL_INSTANTIATE(R)                                                                               \
+    template void gemm(bool, bool, Index, Index, Index, const R*, Index, const R*, Index, bool, R*, Index); \
+    template void column_sums(const R*, Index, Index, bool, R*);                                            \
+    template void add_to(R*, const R*, Index);                                                              \
+    template void reduce_broadcast(const R*, const Shape&, bool, R*, const Shape&);                         \
+    template void expand_broadcast(const R*, const Shape&, R*, const Shape&);                               \
     template void transpose(const R*, Index, Index, R*);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

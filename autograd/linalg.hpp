@@ -28,8 +28,8 @@ Index column_groups(bool large, Index n) noexcept;
 
 /// C (M,N) = op(A)·op(B), or C += where `accumulate`; op(A) is (M,K), op(B) is (K,N), row-major with row lengths lda, ldb, ldc.
 template <class Real>
-void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const Real* a, Index lda, const Real* b, Index ldb,
-          bool accumulate, Real* c, Index ldc);
+void gemm(bool transpose_a, bool transpose_b, Index m, Index n, Index k, const Real* a, Index lda, const Real* b,
+          Index ldb, bool accumulate, Real* c, Index ldc);
 
 /// to[n] = (+=) the sum over rows of a (rows, n), in a fixed order.
 template <class Real>

@@ -6,6 +6,7 @@
 
 #include <unroll/autograd/linalg.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -25,7 +26,8 @@ namespace detail {
 
 template <class Real>
 InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {
-    shapes_ = in.size() <= kFew ? reinterpret_cast<Shape*>(few_) : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
+    shapes_ = in.size() <= kFew ? reinterpret_cast<Shape*>(few_)
+                                : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
     for (std::size_t i = 0; i < in.size(); ++i) {
         if (!in[i]) {
             if (shapes_ != reinterpret_cast<Shape*>(few_)) pool_free(shapes_);
@@ -49,12 +51,27 @@ template class InputShapes<Dual<double>>;
 // ---- Forward ----
 
 namespace {
+/// Memory for the elements of a value; of what is recorded in a loop, the slice of a slab.
+template <class Real>
+void allocate(detail::Value<Real>& value, bool recorded) {
+    const std::size_t bytes = static_cast<std::size_t>(value.shape.size()) * sizeof(Real);
+    void* data = nullptr;
+    if (recorded)
+        if (detail::SlabScope* slabs = detail::SlabScope::current()) value.block = slabs->allocate(bytes, &data);
+    if (!value.block) {
+        value.block = detail::BlockRef::adopt(detail::Block::make(bytes));
+        data = value.block->template as<void>();
+    }
+    value.data = static_cast<Real*>(data);
+}
+
 // When the op that is computing on this thread saw its operands; read by a Profile alone.
 thread_local constinit ProfileSpan::Time forward_start{};
 }  // namespace
 
 template <class Real>
-Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in, std::span<Var<Real>> out, const Shapes& shapes)
+Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in, std::span<Var<Real>> out,
+                       const Shapes& shapes)
     : info_(info), in_(in), out_(out), shapes_(shapes), tape_(Tape<Real>::current()) {
     if (ProfileSpan::on()) forward_start = ProfileSpan::now();
     if (!tape_) return;
@@ -86,15 +103,7 @@ template <class Real>
 Real* Forward<Real>::out(Index k) {
     if (auto* made = out_[static_cast<std::size_t>(k)].internal()) return made->data;
     detail::Value<Real>* value = new_output(k);
-    const std::size_t bytes = static_cast<std::size_t>(value->shape.size()) * sizeof(Real);
-    void* data = nullptr;
-    if (tape_)
-        if (detail::SlabScope* slabs = detail::SlabScope::current()) value->block = slabs->allocate(bytes, &data);
-    if (!value->block) {
-        value->block = detail::BlockRef::adopt(detail::Block::make(bytes));
-        data = value->block->template as<void>();
-    }
-    value->data = static_cast<Real*>(data);
+    allocate(*value, tape_ != nullptr);
     value->exclusive = true;
     return value->data;
 }
@@ -104,15 +113,7 @@ Real* Forward<Real>::save(const Shape& shape) {
     UNROLL_ASSERT(saved_count_ < kMostSaved);
     auto value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
     value->shape = shape;
-    const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(Real);
-    void* data = nullptr;
-    if (tape_)
-        if (detail::SlabScope* slabs = detail::SlabScope::current()) value->block = slabs->allocate(bytes, &data);
-    if (!value->block) {
-        value->block = detail::BlockRef::adopt(detail::Block::make(bytes));
-        data = value->block->template as<void>();
-    }
-    value->data = static_cast<Real*>(data);
+    allocate(*value, tape_ != nullptr);
     Real* const memory = value->data;
     saved_[saved_count_++] = value.leak();
     return memory;
@@ -155,7 +156,8 @@ void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bo
 }
 
 template <class Real>
-void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const Real* x, bool accumulate, Real* y) const {
+void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const Real* x, bool accumulate,
+                             Real* y) const {
     const detail::Value<Real>& w = input(weight);
     if (w.parameter && detail::PackScope<Real>::multiply(w.data, rows, k, n, x, accumulate, y)) return;
     detail::gemm(false, false, rows, n, k, x, k, w.data, n, accumulate, y, n);
@@ -166,11 +168,10 @@ void Forward<Real>::commit(void* op) {
     if (ProfileSpan::on()) ProfileSpan::record("forward", info_.shown(op), detail::current_place(), forward_start);
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
     if (!tape_) return;
-    using detail::SlotFlag;
-    const auto saved = static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) +
-                                                  static_cast<int>(saved_count_));
-    detail::Node* node = tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()),
-                                         static_cast<std::uint32_t>(out_.size()), saved);
+    const auto saved =
+        static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) + static_cast<int>(saved_count_));
+    detail::Node* node =
+        tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()), static_cast<std::uint32_t>(out_.size()), saved);
     node->saved_in = saved_in_;
     node->saved_out = saved_out_;
     for (std::size_t i = 0; i < in_.size(); ++i)
@@ -202,7 +203,8 @@ void Forward<Real>::commit(void* op) {
     if (tape_->options_.check_finite)
         for (const Var<Real>& v : out_)
             for (Index i = 0; i < v.size(); ++i)
-                if (!detail::finite(v.data()[i])) tape_->fail_non_finite(*node, "forward made a value that is not finite");
+                if (!detail::finite(v.data()[i]))
+                    tape_->fail_non_finite(*node, "forward made a value that is not finite");
 }
 
 // ---- Backward ----
@@ -289,6 +291,17 @@ View<Real> Backward<Real>::gout(Index k) const {
 }
 
 template <class Real>
+std::pair<Tape<Real>*, Index> Backward<Real>::home(Index i) const noexcept {
+    Index number = node_.input_slots()[i];
+    Tape<Real>* tape = &tape_;
+    while (tape->slot(number).captured >= 0) {
+        number = tape->slot(number).captured;
+        tape = tape->parent_;
+    }
+    return {tape, number};
+}
+
+template <class Real>
 Accumulator<Real> Backward<Real>::grad(Index i) {
     return tape_.accumulate(node_.input_slots()[i]);
 }
@@ -311,12 +324,7 @@ void Backward<Real>::pass(Index i, Index k) {
 template <class Real>
 void Backward<Real>::pass_slice(Index i, Index k, Index offset) {
     if (!needs(i) || !gout(k)) return;
-    Index number = node_.input_slots()[i];
-    Tape<Real>* tape = &tape_;
-    while (tape->slot(number).captured >= 0) {
-        number = tape->slot(number).captured;
-        tape = tape->parent_;
-    }
+    const auto [tape, number] = home(i);
     detail::Slot<Real>& to = tape->slot(number);
     detail::Slot<Real>& from = tape_.slot(node_.first_output + k);
     if ((to.flags & detail::kDense) || (from.flags & detail::kStolen)) {
@@ -367,19 +375,25 @@ void Backward<Real>::pass_joined() {
 }
 
 template <class Real>
+detail::Pending<Real>& Backward<Real>::add_pending(Tape<Real>& tape, Index number) {
+    const auto added = static_cast<std::int32_t>(tape.pending_.add());
+    detail::Pending<Real>& p = tape.pending_[added];
+    p.older = std::exchange(tape.slot(number).pending, added);
+    return p;
+}
+
+template <class Real>
 void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n) {
     if (!needs(i) || rows == 0) return;
-    Index number = node_.input_slots()[i];
-    Tape<Real>* tape = &tape_;
-    while (tape->slot(number).captured >= 0) {
-        number = tape->slot(number).captured;
-        tape = tape->parent_;
+    // A vector is a row, whichever way it came: products of one slot have one shape.
+    if (n == 1) {
+        std::swap(a, b);
+        std::swap(m, n);
     }
+    const auto [tape, number] = home(i);
     constexpr std::int32_t kMostRows = 4096;
     if (tape->slot(number).pending_rows + rows > kMostRows && tape->slot(number).pending_rows > 0) tape->settle(number);
-    const auto added = static_cast<std::int32_t>(tape->pending_.add());
-    detail::Pending<Real>& p = tape->pending_[added];
-    detail::Slot<Real>& slot = tape->slot(number);
+    detail::Pending<Real>& p = add_pending(*tape, number);
     p.a_block = detail::BlockRef::share(a.block);
     p.b_block = detail::BlockRef::share(b.block);
     p.a = a.data;
@@ -387,32 +401,21 @@ void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Inde
     p.rows = rows;
     p.m = m;
     p.n = n;
-    p.older = slot.pending;
-    slot.pending = added;
-    slot.pending_rows += static_cast<std::int32_t>(rows);
+    tape->slot(number).pending_rows += static_cast<std::int32_t>(rows);
 }
 
 template <class Real>
-void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count,
-                              Index width) {
+void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows,
+                              Index count, Index width) {
     if (!needs(i) || count == 0) return;
-    Index number = node_.input_slots()[i];
-    Tape<Real>* tape = &tape_;
-    while (tape->slot(number).captured >= 0) {
-        number = tape->slot(number).captured;
-        tape = tape->parent_;
-    }
-    const auto added = static_cast<std::int32_t>(tape->pending_.add());
-    detail::Pending<Real>& p = tape->pending_[added];
-    detail::Slot<Real>& slot = tape->slot(number);
+    const auto [tape, number] = home(i);
+    detail::Pending<Real>& p = add_pending(*tape, number);
     p.a_block = detail::BlockRef::share(keep);
     p.b_block = detail::BlockRef::share(rows.block);
     p.indices = indices;
     p.b = rows.data;
     p.rows = count;
     p.n = width;
-    p.older = slot.pending;
-    slot.pending = added;
 }
 
 template <class Real>

@@ -34,6 +34,8 @@ class Backward;
 
 namespace detail {
 struct Node;
+template <class Real>
+struct Pending;
 
 /// What the tape knows of an op's type.
 template <class Real>
@@ -44,7 +46,7 @@ struct OpInfo {
     void (*backward)(const void* op, unroll::Backward<Real>& context);
     void (*relocate)(void* to, void* from) noexcept;
     void (*destroy)(void* op) noexcept;
-    Tape<Real>* (*child)(const void* op) noexcept;  ///< the tape that the node stands for, or nothing
+    std::span<const Var<Real>> (*held)(const void* op) noexcept;  ///< values that the op's struct keeps, or nothing
 };
 }  // namespace detail
 
@@ -109,7 +111,7 @@ struct Accumulator {
     void add(Index i, const Real& g) const noexcept { data[i] = adding ? data[i] + g : g; }
 };
 
-/// Memory that an op may save besides its operands.
+/// Elements, and the block of memory that holds them: deferred work keeps it.
 template <class Real>
 struct Operand {
     const Real* data = nullptr;
@@ -239,9 +241,13 @@ public:
 
     /// @private
     Tape<Real>& tape() noexcept { return tape_; }
-    detail::Node& node() noexcept { return node_; }
 
 private:
+    /// Where the gradient of input i is collected: of a value from outside a child tape, in a tape above it.
+    std::pair<Tape<Real>*, Index> home(Index i) const noexcept;
+    /// A contribution that waits in the slot of input i.
+    detail::Pending<Real>& add_pending(Tape<Real>& tape, Index slot);
+
     Tape<Real>& tape_;
     detail::Node& node_;
 };
@@ -260,8 +266,8 @@ constexpr OpInfo<Real> make_info() {
         if constexpr (requires(const Op& o) { o.display_name(); }) return static_cast<const Op*>(op)->display_name();
         return Op::name;
     };
-    if constexpr (requires(const Op& op) { op.child(); })
-        info.child = [](const void* op) noexcept { return static_cast<const Op*>(op)->child(); };
+    if constexpr (requires(const Op& op) { op.held(); })
+        info.held = [](const void* op) noexcept -> std::span<const Var<Real>> { return static_cast<const Op*>(op)->held(); };
     return info;
 }
 

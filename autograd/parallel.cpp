@@ -14,7 +14,8 @@ template <class Real>
 Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Shard)>& loss, TapeOptions options) {
     if (batch < 1) throw ValueError(fmt::format("[DataParallel] the batch must have 1 row or more; got {}", batch));
     const Index shards = shard_count(batch);
-    while (static_cast<Index>(others_.size()) + 1 < shards) others_.push_back(std::make_unique<Gradients<Real>>(store_));
+    while (static_cast<Index>(others_.size()) + 1 < shards)
+        others_.push_back(std::make_unique<Gradients<Real>>(store_));
     for (auto& other : others_) other->zero();
     std::vector<Real, detail::PoolAllocator<Real>> losses(static_cast<std::size_t>(shards));
     std::vector<ShardDraws, detail::PoolAllocator<ShardDraws>> draws(static_cast<std::size_t>(shards));
@@ -35,7 +36,8 @@ Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Sha
     if (shards > 1)
         parallel_for(static_cast<Index>(store_.entries().size()), [&](Index e) {
             for (Index s = 1; s < shards; ++s)
-                store_.gradients().add_entry(*others_[static_cast<std::size_t>(s - 1)], *store_.entries()[static_cast<std::size_t>(e)]);
+                store_.gradients().add_entry(*others_[static_cast<std::size_t>(s - 1)],
+                                             *store_.entries()[static_cast<std::size_t>(e)]);
         });
     return total;
 }

@@ -16,8 +16,11 @@ std::string some_names(const Map& names, std::string_view wanted) {
     std::vector<std::pair<std::size_t, std::string>> ranked;
     for (const auto& [name, entry] : names) {
         const std::size_t shared = static_cast<std::size_t>(
-            std::mismatch(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(std::min(name.size(), wanted.size())),
-                          wanted.begin()).first - name.begin());
+            std::mismatch(name.begin(),
+                          name.begin() + static_cast<std::ptrdiff_t>(std::min(name.size(), wanted.size())),
+                          wanted.begin())
+                .first -
+            name.begin());
         ranked.emplace_back(shared, name);
     }
     std::stable_sort(ranked.begin(), ranked.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
@@ -39,7 +42,8 @@ std::string Scope<Real>::path_of_part(std::string_view part) const {
 template <class Real>
 Scope<Real> Scope<Real>::operator/(std::string_view part) const {
     if (part.empty())
-        throw ValueError("[scope] the name of a part must not be empty" + (path().empty() ? "" : " (in " + path() + ")"));
+        throw ValueError("[scope] the name of a part must not be empty" +
+                         (path().empty() ? "" : " (in " + path() + ")"));
     Scope scope(*store_);
     scope.number_ = detail::intern_path(path_of_part(part));
     return scope;
@@ -158,7 +162,8 @@ void ParameterStore<Real>::freeze(std::string_view prefix, bool frozen) {
         found = true;
     }
     if (!found)
-        throw ValueError(fmt::format("[freeze] no parameter's name begins with {}; {}", prefix, some_names(by_name_, prefix)));
+        throw ValueError(
+            fmt::format("[freeze] no parameter's name begins with {}; {}", prefix, some_names(by_name_, prefix)));
 }
 
 template <class Real>
@@ -167,7 +172,8 @@ Parameter<Real> ParameterStore<Real>::tie(std::string_view name, std::string_vie
     Entry& kept = at(other).entry();
     if (&gone == &kept) return Parameter<Real>(kept);
     if (!(gone.shape == kept.shape) || gone.transposed != kept.transposed)
-        detail::fail_shape("tie", fmt::format("{} and {} must have the same shape", name, other), {gone.shape, kept.shape});
+        detail::fail_shape("tie", fmt::format("{} and {} must have the same shape", name, other),
+                           {gone.shape, kept.shape});
     for (auto& [any, entry] : by_name_)
         if (entry == &gone) entry = &kept;
     gone.tied_to = &kept;
@@ -204,11 +210,11 @@ void ParameterStore<Real>::copy_from(const ParameterStore<Other>& other) {
     training_ = other.training();
 }
 
-#define UNROLL_INSTANTIATE(R)                                                \
-    template class Scope<R>;                                                 \
-    template class Parameter<R>;                                             \
-    template class ParameterStore<R>;                                        \
-    template void ParameterStore<R>::copy_from(const ParameterStore<float>&); \
+#define UNROLL_INSTANTIATE(R)                                                  \
+    template class Scope<R>;                                                   \
+    template class Parameter<R>;                                               \
+    template class ParameterStore<R>;                                          \
+    template void ParameterStore<R>::copy_from(const ParameterStore<float>&);  \
     template void ParameterStore<R>::copy_from(const ParameterStore<double>&); \
     template void ParameterStore<R>::copy_from(const ParameterStore<Dual<double>>&);
 UNROLL_INSTANTIATE(float)

@@ -43,17 +43,18 @@ struct Piece {
 };
 
 constexpr std::size_t kLine = 64;
-constexpr std::size_t kSmallClasses = 16;    // 64, 128, …, 1024 bytes
-constexpr std::size_t kPerDoubling = 8;      // then eight classes for each doubling: at most 1/8 is lost
+constexpr std::size_t kSmallClasses = 16;  // 64, 128, …, 1024 bytes
+constexpr std::size_t kPerDoubling = 8;    // then eight classes for each doubling: at most 1/8 is lost
 constexpr std::size_t kClasses = kSmallClasses + kPerDoubling * 38;
-constexpr std::size_t kChunk = std::size_t{1} << 18;      // small pieces are cut from chunks of this size
-constexpr std::size_t kCutBelow = std::size_t{1} << 14;   // larger pieces come from the system one by one
+constexpr std::size_t kChunk = std::size_t{1} << 18;     // small pieces are cut from chunks of this size
+constexpr std::size_t kCutBelow = std::size_t{1} << 14;  // larger pieces come from the system one by one
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 
 std::size_t class_of(std::size_t bytes) {
     if (bytes <= kSmallClasses * kLine) return (bytes + kLine - 1) / kLine - 1;
-    const std::size_t units = (bytes - 1) / (kSmallClasses * kLine);              // ≥ 1
-    const std::size_t doubling = static_cast<std::size_t>(std::bit_width(units)) - 1;  // bytes in (1024·2^d, 1024·2^(d+1)]
+    const std::size_t units = (bytes - 1) / (kSmallClasses * kLine);  // ≥ 1
+    const std::size_t doubling =
+        static_cast<std::size_t>(std::bit_width(units)) - 1;  // bytes in (1024·2^d, 1024·2^(d+1)]
     const std::size_t base = (kSmallClasses * kLine) << doubling;
     const std::size_t part = (bytes - base + base / kPerDoubling - 1) / (base / kPerDoubling);  // 1 … 8
     return kSmallClasses + doubling * kPerDoubling + part - 1;
@@ -215,7 +216,8 @@ void pool_free(void* memory) noexcept {
         return;
     }
     piece->next = home->returned.load(std::memory_order_relaxed);
-    while (!home->returned.compare_exchange_weak(piece->next, piece, std::memory_order_release, std::memory_order_relaxed)) {
+    while (!home->returned.compare_exchange_weak(piece->next, piece, std::memory_order_release,
+                                                 std::memory_order_relaxed)) {
     }
 }
 
@@ -242,7 +244,8 @@ MemoryUse memory_use() noexcept {
     for (detail::Pool* pool = r.all; pool; pool = pool->next_of_all) {
         sum.in_use += pool->in_use.load(std::memory_order_relaxed);
         sum.peak += pool->peak.load(std::memory_order_relaxed);
-        for (detail::Piece* p = pool->returned.load(std::memory_order_acquire); p && pool == detail::my_pool; p = p->next)
+        for (detail::Piece* p = pool->returned.load(std::memory_order_acquire); p && pool == detail::my_pool;
+             p = p->next)
             sum.in_use -= static_cast<std::int64_t>(detail::bytes_of(p->header.size_class));
     }
     sum.reserved = detail::reserved_bytes.load(std::memory_order_relaxed);

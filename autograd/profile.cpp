@@ -71,11 +71,12 @@ std::string Profile::table() const {
         wide_op = std::max(wide_op, e.op.size());
         wide_phase = std::max(wide_phase, e.phase.size());
     }
-    std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>9}  {:>10}  {:>6}\n", "phase", wide_phase, "module", wide_module,
-                                   "op", wide_op, "calls", "ms", "share");
+    std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>9}  {:>10}  {:>6}\n", "phase", wide_phase, "module",
+                                   wide_module, "op", wide_op, "calls", "ms", "share");
     for (const ProfileEntry& e : list)
-        text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>9}  {:>10.3f}  {:>5.1f}%\n", e.phase, wide_phase, e.module, wide_module,
-                            e.op, wide_op, e.calls, 1e3 * e.seconds, total > 0 ? 100 * e.seconds / total : 0.0);
+        text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>9}  {:>10.3f}  {:>5.1f}%\n", e.phase, wide_phase, e.module,
+                            wide_module, e.op, wide_op, e.calls, 1e3 * e.seconds,
+                            total > 0 ? 100 * e.seconds / total : 0.0);
     return text;
 }
 
@@ -88,10 +89,11 @@ std::string Profile::chrome_trace() const {
         const int thread = threads.try_emplace(e.thread, static_cast<int>(threads.size())).first->second;
         const auto microseconds = [&](auto t) { return std::chrono::duration<double, std::micro>(t).count(); };
         // Op names and module paths are identifiers, without anything that JSON escapes.
-        text += fmt::format("{}\n{{\"name\":\"{}\",\"cat\":\"{}\",\"ph\":\"X\",\"ts\":{:.3f},\"dur\":{:.3f},\"pid\":0,\"tid\":{},"
-                            "\"args\":{{\"module\":\"{}\",\"step\":{}}}}}",
-                            first ? "" : ",", e.op, e.phase, microseconds(e.start - events_->begin), microseconds(e.end - e.start),
-                            thread, detail::path_of(e.place.module), e.place.step);
+        text += fmt::format(
+            "{}\n{{\"name\":\"{}\",\"cat\":\"{}\",\"ph\":\"X\",\"ts\":{:.3f},\"dur\":{:.3f},\"pid\":0,\"tid\":{},"
+            "\"args\":{{\"module\":\"{}\",\"step\":{}}}}}",
+            first ? "" : ",", e.op, e.phase, microseconds(e.start - events_->begin), microseconds(e.end - e.start),
+            thread, detail::path_of(e.place.module), e.place.step);
         first = false;
     }
     return text + "\n],\"displayTimeUnit\":\"ms\"}\n";

@@ -54,7 +54,8 @@ Shape broadcast(std::string_view op, const Shape& a, const Shape& b) {
     for (std::size_t i = 1; i <= shared; ++i) {
         const Index m = a[a.rank() - i], n = b[b.rank() - i];
         if (m != n && m != 1 && n != 1)
-            fail_shape(op, "shapes must broadcast: aligned at the last axis, lengths are equal or one of them is 1", {a, b});
+            fail_shape(op, "shapes must broadcast: aligned at the last axis, lengths are equal or one of them is 1",
+                       {a, b});
         out[out.rank() - i] = m == 1 ? n : m;
     }
     return out;
@@ -72,7 +73,8 @@ bool broadcasts_to(const Shape& from, const Shape& to) noexcept {
 std::size_t normal_axis(std::string_view op, Index axis, std::size_t rank) {
     const Index r = static_cast<Index>(rank);
     if (axis < -r || axis >= r)
-        fail_index(op, fmt::format("axis {} is out of range for an array of rank {} (allowed: {} to {})", axis, rank, -r, r - 1));
+        fail_index(op, fmt::format("axis {} is out of range for an array of rank {} (allowed: {} to {})", axis, rank,
+                                   -r, r - 1));
     return static_cast<std::size_t>(axis < 0 ? axis + r : axis);
 }
 

@@ -19,7 +19,8 @@ void Slab::cut(Block& block, Index slices, std::size_t slice_bytes) {
 Index Slab::slice_at(const Block& block, const void* data, std::size_t bytes) noexcept {
     const Slab* slab = block.slab;
     if (!slab || bytes == 0 || bytes != slab->slice_bytes) return -1;
-    const std::size_t offset = static_cast<std::size_t>(static_cast<const char*>(data) - const_cast<Block&>(block).as<char>());
+    const std::size_t offset =
+        static_cast<std::size_t>(static_cast<const char*>(data) - const_cast<Block&>(block).as<char>());
     return offset % bytes == 0 && offset / bytes < slab->slices ? static_cast<Index>(offset / bytes) : -1;
 }
 

@@ -10,9 +10,11 @@
 #include <unroll/autograd/pool_vector.hpp>
 #include <unroll/autograd/slab.hpp>
 
+#include <cstdint>
 #include <functional>
-#include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace unroll {
@@ -59,9 +61,9 @@ enum SlotFlag : std::uint32_t {
     kReadOnly = 2,  ///< somebody else reads this memory: copy before adding
     kWatched = 4,   ///< kept after backward
     kHooked = 8,
-    kLeaf = 16,     ///< no node made it
-    kGone = 32,     ///< its node was dropped from the front
-    kStolen = 64,   ///< an operand's slot has taken this memory over
+    kLeaf = 16,    ///< no node made it
+    kGone = 32,    ///< its node was dropped from the front
+    kStolen = 64,  ///< an operand's slot has taken this memory over
 };
 
 /// The gradient of one value.
@@ -77,6 +79,15 @@ struct Slot {
     std::uint32_t flags = 0;
     std::int32_t pending_rows = 0;
     Index captured = -1;  ///< slot of the parent tape that this one stands for
+
+    /// Forgets the gradient and what waits for it.
+    void release() noexcept {
+        grad = nullptr;
+        block = BlockRef();
+        pending = -1;
+        pending_rows = 0;
+        flags &= ~static_cast<std::uint32_t>(kDense | kReadOnly | kStolen);
+    }
 };
 
 /// A contribution that waits: a product aᵀ·b, or rows to be scattered.
@@ -88,6 +99,9 @@ struct Pending {
     const std::int64_t* indices = nullptr;
     Index rows = 0, m = 0, n = 0;
     std::int32_t older = -1;
+
+    /// Adds the rows to those of `to` that they belong to.
+    void scatter(Real* to) const;
 };
 
 /// Whether the tape with this identity still stands.
@@ -128,7 +142,8 @@ public:
     /// @param loss one element. @throws ShapeError, UsageError
     void backward(const Var<Real>& loss, BackwardOptions options = {});
     /// The same for outputs of any shape with gradients from upstream, one for each.
-    void backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream, BackwardOptions options = {});
+    void backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream,
+                  BackwardOptions options = {});
     /// The same, added to `into` instead of the stores' own gradients (one entry for each store that is used).
     void backward_into(const Var<Real>& loss, std::span<Gradients<Real>* const> into, BackwardOptions options = {});
 
@@ -138,12 +153,14 @@ public:
     Index position() const noexcept { return end_number_; }
     /// Forgets all nodes before `number`; values made by them become constants.
     void drop_before(Index number);
+    /// Forgets `number` and all nodes after it, as if they had not been recorded; values made by them become constants.
+    void drop_from(Index number);
 
     /// Products that were deferred and then multiplied, one for all time steps of a weight (cut where more than
     /// 4,096 rows have come together).
     Index deferred_products() const noexcept { return deferred_products_; }
 
-    /// Nodes and bytes by op, largest first; children of nodes are counted too.
+    /// Nodes and bytes by op, largest first. A checkpoint counts the inputs that it keeps.
     std::vector<TapeCount> count() const;
     /// Every node on one line: number, op, operands, output shapes, module path, time step.
     std::string dump() const;
@@ -152,8 +169,6 @@ public:
 
     // ---- What follows is for ops and other parts of unroll ----
 
-    std::uint64_t id() const noexcept { return id_; }
-    Tape* parent() const noexcept { return parent_; }
     /// The slot of a value's gradient, or -1 if it needs none. Makes leaves of parameters and captured values.
     /// @throws UsageError for a value of another tape that still stands
     Index slot_for(detail::Value<Real>& value);
@@ -187,27 +202,39 @@ private:
     };
     enum class State { recording, running, finished };
 
-    Tape(Tape* parent, bool inherit);  // a child
+    explicit Tape(Tape* parent);  // a child
 
-    detail::Node* new_node(const detail::OpInfo<Real>& info, std::uint32_t inputs, std::uint32_t outputs, std::uint32_t saved);
+    detail::Node* new_node(const detail::OpInfo<Real>& info, std::uint32_t inputs, std::uint32_t outputs,
+                           std::uint32_t saved);
     void destroy_node(detail::Node* node) noexcept;
     void clear() noexcept;
     Index new_slot(const Shape& shape, std::uint32_t flags);
 
-    void start_sweep(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream);
-    void run_sweep(BackwardOptions options);
-    void finish_sweep(std::span<Gradients<Real>* const> into, BackwardOptions options);
-    void abandon_sweep() noexcept;
-    Gradients<Real>* target(const ParameterStore<Real>* store) const noexcept;
-
     detail::Slot<Real>& slot(Index number) noexcept { return slots_[number]; }
+
+    // Gradient slots (gradient_slots.cpp).
+    Gradients<Real>* target(const ParameterStore<Real>* store) const noexcept;
     Accumulator<Real> accumulate(Index slot);
     void add_to_slot(Index slot, const Real* gradient);
     void reduce_to_slot(Index slot, const Real* gradient, const Shape& shape);
     void settle(Index slot);  // deferred contributions are added up
+    void multiply_pending(Index slot, std::span<const std::int32_t> order);
     /// to (rows, m) = (+=) g (rows, n)·Wᵀ for the weight W (m, n).
-    void multiply_transposed(Operand<Real> weight, Index rows, Index m, Index n, const Real* g, bool accumulate, Real* to);
-    void release(detail::Slot<Real>& slot) noexcept;
+    void multiply_transposed(Operand<Real> weight, Index rows, Index m, Index n, const Real* g, bool adding, Real* to);
+
+    // The sweep (sweep.cpp).
+    using Outputs = std::span<const Var<Real>>;
+    using Upstream = std::span<const Tensor<Real>>;
+    using Into = std::span<Gradients<Real>* const>;
+    void sweep(Outputs outputs, Upstream upstream, Into into, BackwardOptions options);
+    void check_call(Outputs outputs, Upstream upstream) const;
+    void start_sweep(Outputs outputs, Upstream upstream);
+    void run_sweep(bool keep);
+    void run_hooks(Index slot);
+    void complete_leaf(const Leaf& leaf);  // its gradient is whole, and hooks have run
+    void add_to_store(const Leaf& leaf);
+    void finish_sweep(bool keep);
+    void abandon_sweep() noexcept;
     void check_finite_gradients(detail::Node& node);
     [[noreturn]] void fail_non_finite(const detail::Node& node, std::string_view what) const;
 
@@ -216,7 +243,6 @@ private:
     Tape* outer_ = nullptr;
     TapeOptions options_;
     State state_ = State::recording;
-    bool registered_ = false;
 
     detail::PoolVector<char*> chunks_;
     std::size_t chunk_used_ = 0;
@@ -253,7 +279,8 @@ private:
 template <class Real>
 void backward(const Var<Real>& loss, BackwardOptions options = {}) {
     Tape<Real>* tape = Tape<Real>::current();
-    if (!tape) detail::fail_usage("backward", "no tape is in scope: `Tape<Real> tape;` must stand before the forward pass");
+    if (!tape)
+        detail::fail_usage("backward", "no tape is in scope: `Tape<Real> tape;` must stand before the forward pass");
     tape->backward(loss, options);
 }
 

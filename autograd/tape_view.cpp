@@ -18,14 +18,6 @@ std::string_view name_of(const detail::Node& node) {
     return static_cast<const detail::OpInfo<Real>*>(node.info)->shown(const_cast<detail::Node&>(node).op());
 }
 
-template <class Real>
-const Tape<Real>* child_of(const detail::Node& node) {
-    const auto* info = static_cast<const detail::OpInfo<Real>*>(node.info);
-    return info->child ? info->child(const_cast<detail::Node&>(node).op()) : nullptr;
-}
-
-std::size_t node_bytes(const detail::Node& node, std::size_t op_bytes) { return node.op_offset + op_bytes; }
-
 /// Text inside a quoted Graphviz string.
 std::string quoted(std::string_view text) {
     std::string out = "\"";
@@ -42,23 +34,22 @@ template <class Real>
 std::vector<TapeCount> Tape<Real>::count() const {
     std::map<std::string, TapeCount, std::less<>> by_op;
     std::unordered_set<const void*> seen;
-    const auto visit = [&](const auto& self, const Tape& tape) -> void {
-        for (const detail::Node* node = tape.first_; node; node = node->next) {
-            auto& mutable_node = const_cast<detail::Node&>(*node);
-            TapeCount& entry = by_op[std::string(name_of<Real>(*node))];
-            ++entry.nodes;
-            entry.node_bytes += static_cast<Index>(
-                node_bytes(*node, static_cast<const detail::OpInfo<Real>*>(node->info)->bytes));
-            for (std::uint32_t i = 0; i < node->saved; ++i) {
-                const auto* value = static_cast<const detail::Value<Real>*>(mutable_node.saved_values()[i]);
-                // Parameters belong to their store; a value that two nodes keep is counted at the first.
-                if (!value->parameter && seen.insert(value->data).second)
-                    entry.saved_bytes += value->shape.size() * static_cast<Index>(sizeof(Real));
-            }
-            if (const Tape* child = child_of<Real>(*node)) self(self, *child);
-        }
-    };
-    visit(visit, *this);
+    for (const detail::Node* node = first_; node; node = node->next) {
+        auto& mutable_node = const_cast<detail::Node&>(*node);
+        const auto& info = *static_cast<const detail::OpInfo<Real>*>(node->info);
+        TapeCount& entry = by_op[std::string(name_of<Real>(*node))];
+        ++entry.nodes;
+        entry.node_bytes += static_cast<Index>(node->op_offset + info.bytes);
+        // Parameters belong to their store; a value that two nodes keep is counted at the first.
+        const auto keeps = [&](const detail::Value<Real>& value) {
+            if (!value.parameter && seen.insert(value.data).second)
+                entry.saved_bytes += value.shape.size() * static_cast<Index>(sizeof(Real));
+        };
+        for (std::uint32_t i = 0; i < node->saved; ++i)
+            keeps(*static_cast<const detail::Value<Real>*>(mutable_node.saved_values()[i]));
+        if (info.held)
+            for (const Var<Real>& value : info.held(mutable_node.op())) keeps(*value.internal());
+    }
     std::vector<TapeCount> all;
     for (auto& [name, entry] : by_op) {
         entry.op = name;
@@ -73,30 +64,26 @@ std::vector<TapeCount> Tape<Real>::count() const {
 template <class Real>
 std::string Tape<Real>::dump() const {
     std::string text;
-    const auto operand = [&](const Tape& tape, Index number) -> std::string {
+    const auto operand = [&](Index number) -> std::string {
         if (number < 0) return "const";
-        if (!tape.slots_.contains(number)) return fmt::format("%{} (dropped)", number);
-        const detail::Slot<Real>& s = tape.slots_[number];
+        if (!slots_.contains(number)) return fmt::format("%{} (dropped)", number);
+        const detail::Slot<Real>& s = slots_[number];
         return s.parameter ? s.parameter->name : fmt::format("%{}", number);
     };
-    const auto visit = [&](const auto& self, const Tape& tape, const std::string& indent) -> void {
-        for (const detail::Node* node = tape.first_; node; node = node->next) {
-            auto& mutable_node = const_cast<detail::Node&>(*node);
-            std::string out, in;
-            for (std::uint32_t k = 0; k < node->outputs && k < 4; ++k) {
-                const Index number = node->first_output + k;
-                out += fmt::format("{}%{} {}", k ? ", " : "", number, to_string(tape.slots_[number].shape));
-            }
-            if (node->outputs > 4) out += fmt::format(", … {} outputs", node->outputs);
-            for (std::uint32_t i = 0; i < node->inputs && i < 8; ++i)
-                in += (i ? ", " : "") + operand(tape, mutable_node.input_slots()[i]);
-            if (node->inputs > 8) in += fmt::format(", … {} operands", node->inputs);
-            text += fmt::format("{}{:>6}  {} = {}({}){}\n", indent, node->number, out, name_of<Real>(*node), in,
-                                detail::place_suffix(node->place));
-            if (const Tape* child = child_of<Real>(*node)) self(self, *child, indent + "        ");
+    for (const detail::Node* node = first_; node; node = node->next) {
+        auto& mutable_node = const_cast<detail::Node&>(*node);
+        std::string out, in;
+        for (std::uint32_t k = 0; k < node->outputs && k < 4; ++k) {
+            const Index number = node->first_output + k;
+            out += fmt::format("{}%{} {}", k ? ", " : "", number, to_string(slots_[number].shape));
         }
-    };
-    visit(visit, *this, "");
+        if (node->outputs > 4) out += fmt::format(", … {} outputs", node->outputs);
+        for (std::uint32_t i = 0; i < node->inputs && i < 8; ++i)
+            in += (i ? ", " : "") + operand(mutable_node.input_slots()[i]);
+        if (node->inputs > 8) in += fmt::format(", … {} operands", node->inputs);
+        text += fmt::format("{:>6}  {} = {}({}){}\n", node->number, out, name_of<Real>(*node), in,
+                            detail::place_suffix(node->place));
+    }
     return text;
 }
 
@@ -107,7 +94,8 @@ std::string Tape<Real>::graphviz() const {
     std::map<Index, std::string> maker;  // slot → name of what made it
     for (const detail::Node* node = first_; node; node = node->next) {
         clusters[{node->place.module, node->place.step}].push_back(node);
-        for (std::uint32_t k = 0; k < node->outputs; ++k) maker[node->first_output + k] = fmt::format("n{}", node->number);
+        for (std::uint32_t k = 0; k < node->outputs; ++k)
+            maker[node->first_output + k] = fmt::format("n{}", node->number);
     }
     std::string text = "digraph tape {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white, "
                        "fontname=\"Helvetica\", fontsize=11];\n  edge [color=\"#777777\", arrowsize=0.7];\n"
@@ -117,13 +105,16 @@ std::string Tape<Real>::graphviz() const {
     for (const auto& [module, of_module] : steps) {
         const std::string path = detail::path_of(module);
         if (module != 0)
-            text += fmt::format("  subgraph cluster_m{} {{\n    label={}; fillcolor=\"#eef3fa\";\n", module, quoted(path));
+            text +=
+                fmt::format("  subgraph cluster_m{} {{\n    label={}; fillcolor=\"#eef3fa\";\n", module, quoted(path));
         for (const std::int32_t step : of_module) {
             if (step >= 0)
-                text += fmt::format("    subgraph cluster_m{}_t{} {{\n      label=\"t = {}\"; fillcolor=\"#dde8f5\";\n", module, step, step);
+                text += fmt::format("    subgraph cluster_m{}_t{} {{\n      label=\"t = {}\"; fillcolor=\"#dde8f5\";\n",
+                                    module, step, step);
             for (const detail::Node* node : clusters[{module, step}])
-                text += fmt::format("      n{} [label={}];\n", node->number,
-                                    quoted(fmt::format("{}  {}", name_of<Real>(*node), to_string(slots_[node->first_output].shape))));
+                text += fmt::format(
+                    "      n{} [label={}];\n", node->number,
+                    quoted(fmt::format("{}  {}", name_of<Real>(*node), to_string(slots_[node->first_output].shape))));
             if (step >= 0) text += "    }\n";
         }
         if (module != 0) text += "  }\n";
@@ -136,13 +127,15 @@ std::string Tape<Real>::graphviz() const {
             if (number < 0 || !slots_.contains(number)) continue;
             const auto made = maker.find(number);
             if (made == maker.end()) leaves.insert(number);
-            text += fmt::format("  {} -> n{};\n", made == maker.end() ? fmt::format("leaf{}", number) : made->second, node->number);
+            text += fmt::format("  {} -> n{};\n", made == maker.end() ? fmt::format("leaf{}", number) : made->second,
+                                node->number);
         }
     }
     for (const Index number : leaves) {
         const detail::Slot<Real>& s = slots_[number];
-        text += fmt::format("  leaf{} [label={}, shape=ellipse, fillcolor=\"#fff4d6\"];\n", number,
-                            quoted(fmt::format("{} {}", s.parameter ? s.parameter->name : "watched", to_string(s.shape))));
+        text +=
+            fmt::format("  leaf{} [label={}, shape=ellipse, fillcolor=\"#fff4d6\"];\n", number,
+                        quoted(fmt::format("{} {}", s.parameter ? s.parameter->name : "watched", to_string(s.shape))));
     }
     return text + "}\n";
 }

@@ -13,7 +13,8 @@ struct Dual;
 
 /// Row-major array of run-time rank (up to six axes without allocation for its shape).
 template <class Real>
-using Tensor = xt::xarray_container<Buffer<Real>, xt::layout_type::row_major, xt::svector<std::size_t, Shape::kMaxRank>>;
+using Tensor =
+    xt::xarray_container<Buffer<Real>, xt::layout_type::row_major, xt::svector<std::size_t, Shape::kMaxRank>>;
 
 /// Class indices, tokens, lengths.
 using IntTensor = xt::xarray<std::int64_t>;
@@ -64,10 +65,10 @@ Tensor<Real> alias(detail::BlockRef owner, Real* data, const Shape& shape) {
                         std::move(lengths), std::move(strides));
 }
 
-#define UNROLL_DECLARE(R)                                                     \
-    extern template Tensor<R> empty(const Shape&);                            \
-    extern template Tensor<R> full(const Shape&, std::type_identity_t<R>);    \
-    extern template Tensor<R> zeros(const Shape&);                            \
+#define UNROLL_DECLARE(R)                                                  \
+    extern template Tensor<R> empty(const Shape&);                         \
+    extern template Tensor<R> full(const Shape&, std::type_identity_t<R>); \
+    extern template Tensor<R> zeros(const Shape&);                         \
     extern template Tensor<R> alias(detail::BlockRef, R*, const Shape&);
 UNROLL_DECLARE(float)
 UNROLL_DECLARE(double)

@@ -40,7 +40,8 @@ public:
     Index threads() const noexcept { return wanted_.load(std::memory_order_relaxed); }
 
     void set_threads(Index threads) {
-        if (threads < 1) throw ValueError(fmt::format("[set_num_threads] the number must be 1 or more; got {}", threads));
+        if (threads < 1)
+            throw ValueError(fmt::format("[set_num_threads] the number must be 1 or more; got {}", threads));
         std::lock_guard running(running_);
         wanted_.store(threads, std::memory_order_relaxed);
     }

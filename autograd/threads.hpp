@@ -33,8 +33,9 @@ void run_parallel(Index count, void (*call)(void* body, Index i), void* body);
 template <std::invocable<Index> Body>
 void parallel_for(Index count, Body&& body) {
     using Called = std::remove_reference_t<Body>;
-    detail::run_parallel(count, [](void* called, Index i) { (*static_cast<Called*>(called))(i); },
-                         const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+    detail::run_parallel(
+        count, [](void* called, Index i) { (*static_cast<Called*>(called))(i); },
+        const_cast<void*>(static_cast<const void*>(std::addressof(body))));
 }
 
 }  // namespace unroll

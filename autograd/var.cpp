@@ -59,7 +59,8 @@ std::string to_string(const Var<Real>& var) {
     if (!var) return "Var(empty)";
     constexpr Index kShown = 8;
     std::string elements;
-    for (Index i = 0; i < std::min(var.size(), kShown); ++i) elements += fmt::format("{}{}", i ? ", " : "", var.data()[i]);
+    for (Index i = 0; i < std::min(var.size(), kShown); ++i)
+        elements += fmt::format("{}{}", i ? ", " : "", var.data()[i]);
     if (var.size() > kShown) elements += ", …";
     return fmt::format("Var{} [{}]", to_string(var.shape()), elements);
 }

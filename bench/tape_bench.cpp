@@ -21,8 +21,9 @@ void chain(benchmark::State& state) {
         tape.backward({&y, 1}, {&ones, 1});
         benchmark::DoNotOptimize(tape.gradient(x).data());
     }
-    state.counters["ns/node"] = benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(nodes) * 1e-9,
-                                                   benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["ns/node"] =
+        benchmark::Counter(static_cast<double>(state.iterations()) * static_cast<double>(nodes) * 1e-9,
+                           benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 BENCHMARK(chain)->Arg(1000)->Arg(1000000)->Unit(benchmark::kMillisecond);
 

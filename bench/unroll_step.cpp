@@ -53,7 +53,8 @@ struct UserLstm {
     Parameter<Real> weight_ih, weight_hh, bias;
 
     UserLstm(Scope<Real> at, Size input, Size size)
-        : hidden(size), weight_ih(at.parameter("weight_ih", {input, 4 * size}, init::xavier_uniform<Real>())),
+        : hidden(size),
+          weight_ih(at.parameter("weight_ih", {input, 4 * size}, init::xavier_uniform<Real>())),
           weight_hh(at.parameter("weight_hh", {size, 4 * size}, init::xavier_uniform<Real>())),
           bias(at.parameter("bias", {4 * size}, init::constant<Real>(0))) {}
     Index state_size(int) const { return hidden; }
@@ -87,13 +88,18 @@ using AnyLayer = std::variant<Carried<RNN<float>>, Carried<LSTM<float>>, Carried
 
 AnyLayer make_layer(Scope<float> at, const Request& r) {
     if (r.cell == "rnn")
-        return Carried<RNN<float>>{RNN<float>(
-            at, {.input_size = r.input, .hidden_size = r.hidden, .num_layers = r.layers, .bidirectional = r.bidirectional})};
+        return Carried<RNN<float>>{RNN<float>(at, {.input_size = r.input,
+                                                   .hidden_size = r.hidden,
+                                                   .num_layers = r.layers,
+                                                   .bidirectional = r.bidirectional})};
     if (r.cell == "gru")
-        return Carried<GRU<float>>{GRU<float>(
-            at, {.input_size = r.input, .hidden_size = r.hidden, .num_layers = r.layers, .bidirectional = r.bidirectional})};
+        return Carried<GRU<float>>{GRU<float>(at, {.input_size = r.input,
+                                                   .hidden_size = r.hidden,
+                                                   .num_layers = r.layers,
+                                                   .bidirectional = r.bidirectional})};
     return Carried<LSTM<float>>{LSTM<float>(
-        at, {.input_size = r.input, .hidden_size = r.hidden, .num_layers = r.layers, .bidirectional = r.bidirectional})};
+        at,
+        {.input_size = r.input, .hidden_size = r.hidden, .num_layers = r.layers, .bidirectional = r.bidirectional})};
 }
 
 Var<float> run(AnyLayer& layer, Var<float> x, Index part = 0, bool carry = true) {
@@ -120,7 +126,8 @@ std::pair<IntTensor, IntTensor> text(const Request& r, Index begin, Index end) {
     const std::vector<std::size_t> shape{static_cast<std::size_t>(r.seq_len), static_cast<std::size_t>(end - begin)};
     IntTensor inputs(shape), targets(shape);
     for (Index b = begin; b < end; ++b) {
-        const auto row = peers::tokens(7 + static_cast<std::uint64_t>(b), static_cast<std::size_t>(r.seq_len + 1), r.vocab);
+        const auto row =
+            peers::tokens(7 + static_cast<std::uint64_t>(b), static_cast<std::size_t>(r.seq_len + 1), r.vocab);
         for (Index t = 0; t < r.seq_len; ++t) {
             inputs(t, b - begin) = row[static_cast<std::size_t>(t)];
             targets(t, b - begin) = row[static_cast<std::size_t>(t + 1)];
@@ -144,7 +151,8 @@ Job train(const Request& r) {
         side->adam.zero_grad();
         side->loss = static_cast<double>(side->parallel.backward(r.batch, [&](Shard s) {
             auto& part = side->parts[static_cast<std::size_t>(s.number)];
-            if (part.first.size() != static_cast<std::size_t>(r.seq_len * (s.end - s.begin))) part = text(r, s.begin, s.end);
+            if (part.first.size() != static_cast<std::size_t>(r.seq_len * (s.end - s.begin)))
+                part = text(r, s.begin, s.end);
             const double share = static_cast<double>(s.end - s.begin) / static_cast<double>(r.batch);
             const Var<float> mean = cross_entropy(side->model.logits(part.first, s.number), part.second);
             return share == 1.0 ? mean : mean * share;
@@ -165,10 +173,12 @@ Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store
         std::vector<Tensor<float>> xs = std::vector<Tensor<float>>(16), ups = xs;
         double value = 0;
     };
-    auto side = std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
-                                            filled(901, {r.seq_len, r.batch, r.directions() * r.hidden}, 1.0)});
+    auto side =
+        std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
+                                    filled(901, {r.seq_len, r.batch, r.directions() * r.hidden}, 1.0)});
     const auto rows = [](const Tensor<float>& all, Index begin, Index end) {
-        const Index T = static_cast<Index>(all.shape()[0]), B = static_cast<Index>(all.shape()[1]), n = static_cast<Index>(all.shape()[2]);
+        const Index T = static_cast<Index>(all.shape()[0]), B = static_cast<Index>(all.shape()[1]),
+                    n = static_cast<Index>(all.shape()[2]);
         Tensor<float> part = empty<float>({T, end - begin, n});
         for (Index t = 0; t < T; ++t)
             std::copy_n(all.data() + (t * B + begin) * n, (end - begin) * n, part.data() + t * (end - begin) * n);
@@ -226,21 +236,25 @@ Job cell(const Request& r) {
         Tensor<float> x, upstream;
         double loss = 0;
     };
-    auto side = std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
-                                            filled(901, {r.seq_len, r.batch, r.hidden}, 1.0)});
+    auto side =
+        std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
+                                    filled(901, {r.seq_len, r.batch, r.hidden}, 1.0)});
     Job job;
     job.step = [=] {
         store->zero_grad();
         side->loss = static_cast<double>(side->parallel.backward(r.batch, [&](Shard s) {
-            const Var<float> all = slice(Var<float>(alias<float>({}, side->x.data(), shape_of(side->x))), 1, s.begin, s.end);
-            const Var<float> up = slice(Var<float>(alias<float>({}, side->upstream.data(), shape_of(side->upstream))), 1, s.begin, s.end);
+            const Var<float> all =
+                slice(Var<float>(alias<float>({}, side->x.data(), shape_of(side->x))), 1, s.begin, s.end);
+            const Var<float> up =
+                slice(Var<float>(alias<float>({}, side->upstream.data(), shape_of(side->upstream))), 1, s.begin, s.end);
             const Vars<float> x = unbind(all);
             Var<float> h = zeros<float>({s.end - s.begin, r.hidden}), c = h;
             Vars<float> outputs;
             detail::SlabScope slabs(r.seq_len);
             for (Index t = 0; t < r.seq_len; ++t) {
                 slabs.begin_step(t);
-                const auto gates = split(matmul<float>(x[static_cast<std::size_t>(t)], wx) + matmul<float>(h, wh) + bias, 4, 1);
+                const auto gates =
+                    split(matmul<float>(x[static_cast<std::size_t>(t)], wx) + matmul<float>(h, wh) + bias, 4, 1);
                 const auto i = sigmoid(gates[0]), f = sigmoid(gates[1]), g = tanh(gates[2]), o = sigmoid(gates[3]);
                 c = f * c + i * g;
                 h = o * tanh(c);
@@ -266,10 +280,12 @@ Job min_char_rnn(const Request& r) {
         explicit Side(const Request& r)
             : rnn(Scope<float>(store) / "rnn", {.input_size = r.vocab, .hidden_size = r.hidden}),
               head(Scope<float>(store) / "head", {.in_features = r.hidden, .out_features = r.vocab}),
-              adagrad(store, {.lr = 0.1}), stream(peers::tokens(7, 100001, r.vocab)) {
+              adagrad(store, {.lr = 0.1}),
+              stream(peers::tokens(7, 100001, r.vocab)) {
             RandomStream random(1, "weights");
             for (auto* entry : store.entries())
-                for (float& v : Parameter<float>(*entry).mutable_value()) v = entry->shape.rank() == 2 ? static_cast<float>(0.01 * random.normal()) : 0.0f;
+                for (float& v : Parameter<float>(*entry).mutable_value())
+                    v = entry->shape.rank() == 2 ? static_cast<float>(0.01 * random.normal()) : 0.0f;
         }
     };
     auto side = std::make_shared<Side>(r);
@@ -305,11 +321,10 @@ Job inference(const Request& r) {
     model->store.eval();
     const Index shards = shard_count(r.batch);
     auto parts = std::make_shared<std::vector<IntTensor>>();
-    for (Index s = 0; s < shards; ++s) parts->push_back(text(r, r.batch * s / shards, r.batch * (s + 1) / shards).first);
+    for (Index s = 0; s < shards; ++s)
+        parts->push_back(text(r, r.batch * s / shards, r.batch * (s + 1) / shards).first);
     Job job;
-    job.step = [=] {
-        parallel_for(shards, [&](Index s) { model->logits((*parts)[static_cast<std::size_t>(s)], s); });
-    };
+    job.step = [=] { parallel_for(shards, [&](Index s) { model->logits((*parts)[static_cast<std::size_t>(s)], s); }); };
     job.facts["units"] = r.seq_len * r.batch;
     return job;
 }
@@ -332,7 +347,8 @@ Job sample(const Request& r) {
 
 Job gemm(const Request& r) {
     const Index n = r.options.value("size", 2048);
-    auto a = std::make_shared<Var<float>>(filled(1, {n, n}, 1.0)), b = std::make_shared<Var<float>>(filled(2, {n, n}, 1.0));
+    auto a = std::make_shared<Var<float>>(filled(1, {n, n}, 1.0)),
+         b = std::make_shared<Var<float>>(filled(2, {n, n}, 1.0));
     Job job;
     job.step = [=] { matmul(*a, *b); };
     job.facts["flops"] = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);

@@ -1,9 +1,13 @@
-// Numbers as people read them.
+// Numbers as people read and write them.
 #include <unroll/data/number_text.hpp>
+
+#include <unroll/autograd/error.hpp>
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
+#include <system_error>
 
 namespace unroll {
 
@@ -36,6 +40,22 @@ std::string duration_text(double seconds) {
     const auto whole = static_cast<Index>(seconds + 0.5);
     if (whole >= 3600) return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
     return fmt::format("{}:{:02}", whole / 60, whole % 60);
+}
+
+double parse_number(std::string_view text, std::string_view what) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size())
+        throw ValueError(fmt::format("{} must be a number; got '{}'", what, text));
+    return number;
+}
+
+Index parse_count(std::string_view text, std::string_view what) {
+    Index number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size() || number < 0)
+        throw ValueError(fmt::format("{} must be a whole number, 0 or more; got '{}'", what, text));
+    return number;
 }
 
 }  // namespace unroll

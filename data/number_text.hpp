@@ -1,9 +1,10 @@
-// Numbers as people read them, for progress lines, charts and messages.
+// Numbers as people read and write them, for progress lines, charts, messages and arguments.
 #pragma once
 
 #include <unroll/autograd/shape.hpp>
 
 #include <string>
+#include <string_view>
 
 namespace unroll {
 
@@ -15,5 +16,10 @@ std::string compact_number(double number);
 
 /// Seconds as "0:07", "12:34", "1:02:03", "3 d 4 h"; "–" for what is negative or not finite.
 std::string duration_text(double seconds);
+
+/// The number that a text is: 0.003, 1e-3, nan. @throws ValueError naming `what` if it is anything else
+double parse_number(std::string_view text, std::string_view what);
+/// The whole number, 0 or more, that a text is. @throws ValueError naming `what` if it is anything else
+Index parse_count(std::string_view text, std::string_view what);
 
 }  // namespace unroll

@@ -34,7 +34,8 @@ std::uint64_t fingerprint_of(const IntTensor& ids) {
     return hash;
 }
 
-template <class Value> void check_same(const nlohmann::json& state, const char* field, Value ours) {
+template <class Value>
+void check_same(const nlohmann::json& state, const char* field, Value ours) {
     const auto saved = state.at(field).get<Value>();
     if (saved != ours)
         detail::fail_value(kTraining, fmt::format("the saved position belongs to {} = {}, this is {} = {}", field,

@@ -1,6 +1,7 @@
-// custom_cell [LEARNING_RATE]: a recurrent cell that is not in the library, from definition to gradient check to training.
-// The page to start from when you bring a cell of your own: change the first struct, and the rest stays as it is.
+// custom_cell [LEARNING_RATE]: a recurrent cell of your own, from definition to gradient check to training. Start here:
+// change the first struct, and the rest stays as it is.
 #include <unroll/autograd/gradcheck.hpp>
+#include <unroll/data/number_text.hpp>
 #include <unroll/layers/stacked.hpp>
 #include <unroll/optim/optimizer.hpp>
 
@@ -10,20 +11,17 @@ using namespace unroll;
 
 // 1. The cell: a minimal gated unit (Zhou et al. 2016). One gate f says how much of the state h is new.
 //        f  = σ(W_f x + U_f h + b_f),   n = tanh(W_n x + U_n (f ⊙ h) + b_n),   h' = h + f ⊙ (n − h)
-// A cell is one step in time. It keeps nothing: its state goes in and comes out. `Real` is float where it trains, and
-// double or a dual number where its gradients are checked.
+// A cell is one step in time and keeps nothing. `Real` is float where it trains, double or a dual number where it is checked.
 template <class Real>
 struct MinimalGatedUnit {
     static constexpr int kStates = 1;  // arrays in the state; an LSTM has two
     Index hidden;
     Linear<Real> input, gate, candidate;
-
     MinimalGatedUnit(Scope<Real> at, Size in, Size size)  // `at`: where its parameters go, and what they are called
         : hidden(size),
           input(at / "input", {.in_features = in, .out_features = 2 * size}),
           gate(at / "gate", {.in_features = size, .out_features = size, .bias = false}),
           candidate(at / "candidate", {.in_features = size, .out_features = size, .bias = false}) {}
-
     Index state_size(int) const { return hidden; }
     Var<Real> project(Var<Real> x) const { return input(x); }  // optional: W x + b, one product for all time steps
     State<Real, 1> step(Var<Real> x, State<Real, 1> state) const {
@@ -41,14 +39,13 @@ template <class Real>
 struct Balance : Module {
     Stacked<Real, MinimalGatedUnit<Real>> rnn;
     Linear<Real> head;
-
     Balance(Scope<Real> at, Size hidden)
         : rnn(at / "rnn", 1, hidden, {.num_layers = 2, .bidirectional = true}),
           head(at / "head", {.in_features = rnn.output_size(), .out_features = 2}) {}
     Var<Real> operator()(Var<Real> x) const { return head(rnn(x).output); }  // (T, B, 1) to logits (T, B, 2)
 };
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     // 3. The proof: the gradient of every parameter, against differences and against dual numbers, which are exact.
     const auto proof =
         gradcheck([](auto& model, auto x) { return model(x); }, twin<Balance>(3), full<double>({5, 2, 1}, 0.7));
@@ -58,7 +55,7 @@ int main(int argc, char** argv) {
     // 4. Training, each step on 32 new sequences of 20 numbers.
     ParameterStore<float> store(/*seed=*/1);
     const Balance<float> model(store, 16);
-    AdamW<float> optimizer(store, {.lr = argc > 1 ? std::atof(argv[1]) : 3e-3});
+    AdamW<float> optimizer(store, {.lr = argc > 1 ? parse_number(argv[1], "the learning rate") : 3e-3});
     RandomStream random(/*seed=*/7);
     Tensor<float> x = empty<float>({20, 32, 1});
     IntTensor answers = IntTensor::from_shape({20, 32});
@@ -77,4 +74,6 @@ int main(int argc, char** argv) {
         sum += loss.item();
         if (step % 50 == 0) fmt::print("steps to {:3}: loss {:.4f} nats\n", step, std::exchange(sum, 0) / 50);
     }
+} catch (const std::exception& error) {
+    return fmt::print(stderr, "custom_cell: {}\n", error.what()), 1;
 }

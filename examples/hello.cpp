@@ -6,6 +6,7 @@
 // is no telling from the letter alone: the network has to remember whether it has seen an l before. Shown are its
 // predictions before and after training, and the word that it writes from "h" by reading its own output. The exit code
 // is 0 if that word is "hello".
+#include <unroll/data/number_text.hpp>
 #include <unroll/layers/rnn.hpp>
 #include <unroll/optim/optimizer.hpp>
 #include <unroll/train/terminal.hpp>
@@ -14,7 +15,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -121,8 +121,8 @@ std::string write_from_h(const Speller& model) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    const double lr = argc > 1 ? std::atof(argv[1]) : 0.03;
+int main(int argc, char** argv) try {
+    const double lr = argc > 1 ? parse_number(argv[1], "the learning rate") : 0.03;
     ParameterStore<float> store(/*seed=*/1);
     const Speller model(store);
     Adam<float> optimizer(store, {.lr = lr});
@@ -146,4 +146,7 @@ int main(int argc, char** argv) {
     const bool learned = word == "hello";
     fmt::print("\n  From \"h\" it writes: {}\n\n", styled(learned ? "1;32" : "1;31", word));
     return learned ? 0 : 1;
+} catch (const std::exception& error) {
+    fmt::print(stderr, "hello: {}\n", error.what());
+    return 1;
 }

@@ -3,6 +3,7 @@
 //     min_char_rnn FILE [STEPS [LEARNING_RATE]]
 //
 // Reads 25 characters at a time, predicts the next one at each, and from time to time writes text of its own.
+#include <unroll/data/number_text.hpp>
 #include <unroll/data/stream_batches.hpp>
 #include <unroll/data/text_file.hpp>
 #include <unroll/data/vocabulary.hpp>
@@ -10,12 +11,13 @@
 #include <unroll/layers/sampler.hpp>
 #include <unroll/optim/clip.hpp>
 #include <unroll/optim/optimizer.hpp>
+#include <unroll/train/interrupt.hpp>
 #include <unroll/train/meters.hpp>
+#include <unroll/train/progress.hpp>
 
 #include <fmt/format.h>
 
 #include <cmath>
-#include <cstdlib>
 
 using namespace unroll;
 
@@ -23,7 +25,8 @@ int main(int argc, char** argv) try {
     if (argc < 2) throw UsageError("usage: min_char_rnn FILE [STEPS [LEARNING_RATE]]");
     const std::string text = read_text_file(argv[1]);
     const Vocabulary vocabulary = Vocabulary::from_text(text);
-    const Index V = vocabulary.size(), H = 100, T = 25, steps = argc > 2 ? std::atoll(argv[2]) : 100'000;
+    const Index V = vocabulary.size(), H = 100, T = 25;
+    const Index steps = argc > 2 ? parse_count(argv[2], "the number of steps") : 100'000;
     fmt::print("{} characters, {} distinct\n", text.size(), V);
 
     ParameterStore<float> store(/*seed=*/1);
@@ -35,16 +38,18 @@ int main(int argc, char** argv) try {
         for (float& weight : store.at(entry->name).mutable_value())
             weight = entry->shape.rank() == 2 ? static_cast<float>(0.01 * random.normal()) : 0.0f;
     store.freeze("rnn.bias_hh_l0");  // PyTorch's second bias, which the classic loop does not have
-    Adagrad<float> optimizer(store, {.lr = argc > 3 ? std::atof(argv[3]) : 0.1, .eps = 1e-4});
+    Adagrad<float> optimizer(store, {.lr = argc > 3 ? parse_number(argv[3], "the learning rate") : 0.1, .eps = 1e-4});
     StreamBatcher batches(vocabulary.encode(text), {.batch_size = 1, .seq_len = T});
     SmoothedLoss smooth(0.999, T * std::log(V));  // nats per 25 characters
     std::optional<RNN<float>::State> state;
+    InterruptGuard interrupt;  // Ctrl-C ends the loop
+    ProgressBar bar({.loss_unit = "nats per window", .speed_unit = "chars/s"});
 
-    for (Index step = 0; step <= steps; ++step) {
+    for (Index step = 0; step <= steps && !interrupt.requested(); ++step) {
         const StreamBatch& batch = batches.next();
         if (batch.starts_pass) state.reset();
         if (step % 1000 == 0) {
-            fmt::print("---- step {}, loss {:.3f} ----\n", step, smooth.value());
+            std::string sample = fmt::format("---- step {}, loss {:.3f} ----\n", step, smooth.value());
             std::optional<RNN<float>::State> memory = state;
             IntTensor token = IntTensor::from_shape({1, 1});
             token(0, 0) = batch.inputs(0, 0);
@@ -52,9 +57,9 @@ int main(int argc, char** argv) try {
                 auto [output, after] = rnn(one_hot<float>(token, V), memory);
                 memory = after;
                 token(0, 0) = Sampler()(head(output), random);
-                fmt::print("{}", vocabulary.decode(token(0, 0)));
+                sample += vocabulary.decode(token(0, 0));
             }
-            fmt::print("\n");
+            bar.print(sample);
         }
         Tape<float> tape;
         auto [output, after] = rnn(one_hot<float>(batch.inputs, V), state);
@@ -65,7 +70,9 @@ int main(int argc, char** argv) try {
         clip_grad_value(store, 5.0);
         optimizer.step();
         smooth.add(loss.item());
+        bar.update({.step = step, .steps = steps, .train_loss = smooth.value()});
     }
+    return interrupt.exit_code();
 } catch (const std::exception& error) {
     fmt::print(stderr, "min_char_rnn: {}\n", error.what());
     return 1;

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <cstdint>
+#include <span>
 #include <system_error>
 
 namespace unroll {
@@ -19,9 +21,26 @@ constexpr std::uint64_t kVersion = 1;
 constexpr const char* kMark = "unroll";
 constexpr std::array<std::string_view, 2> kKinds{"model", "checkpoint"};
 
+/// 64-bit FNV-1a over names, types, shapes and bytes of all tensors, in hexadecimal: what shows a bit that has fallen over.
+std::string checksum(const StateDict& dict) {
+    std::uint64_t hash = 14695981039346656037u;
+    const auto take = [&hash](std::span<const std::byte> bytes) {
+        for (const std::byte b : bytes) hash = (hash ^ static_cast<std::uint64_t>(b)) * 1099511628211u;
+    };
+    for (const StateDict::Entry& entry : dict.entries()) {
+        if (entry.is_json()) continue;
+        const StoredTensor& tensor = entry.tensor();
+        const std::string head =
+            fmt::format("{} {} {};", entry.name, to_string(tensor.dtype()), to_string(tensor.shape()));
+        take(std::as_bytes(std::span(head)));
+        take(tensor.bytes());
+    }
+    return fmt::format("{:016x}", hash);
+}
+
 StateDict marked(const StateDict& dict, std::string_view kind) {
     StateDict out;
-    out.put_json(kMark, {{"kind", kind}, {"version", kVersion}});
+    out.put_json(kMark, {{"kind", kind}, {"version", kVersion}, {"checksum", checksum(dict)}});
     for (const StateDict::Entry& entry : dict.entries())
         if (entry.is_json())
             out.put_json_text(entry.name, entry.json_text());
@@ -56,7 +75,11 @@ StateDict load(const fs::path& path, std::string_view kind) {
     if (*version != kVersion)
         fail(fmt::format("it has version {} of the format, {} than {}, the one that is known",
                          version->get<std::uint64_t>(), *version > kVersion ? "newer" : "older", kVersion));
-    return read_safetensors(path).without(kMark);
+    StateDict dict = read_safetensors(path).without(kMark);
+    const auto sum = mark.find("checksum");
+    if (sum == mark.end() || *sum != checksum(dict))
+        fail("its tensors are not those that were written (wrong checksum)");
+    return dict;
 }
 
 // "run.safetensors" → "run.2.safetensors"

@@ -30,8 +30,8 @@ namespace unroll {
 /// Writes a model file, whole or not at all: parameters under their own names (as PyTorch has them), JSON entries in the
 /// metadata. @throws IoError as write_safetensors; ValueError if an entry is called "unroll"
 void save_model(const std::filesystem::path& path, const StateDict& model);
-/// What save_model wrote. @throws IoError as read_safetensors, or for a file that is no model file of a known version
-/// (weights of another program are read by read_safetensors)
+/// What save_model wrote. @throws IoError as read_safetensors, for a file that is no model file of a known version (weights
+/// of another program are read by read_safetensors), or for tensors with another checksum than those that were written
 StateDict load_model(const std::filesystem::path& path);
 
 struct CheckpointOptions {

@@ -12,11 +12,13 @@ namespace {
 template <class Real>
 Index checked(const Scope<Real>& at, std::string_view layer, const CellOptions& o) {
     const auto guard = at.enter();
-    if (o.input_size < 1) detail::fail_value(layer, fmt::format("input_size must be 1 or more; got {}", Index(o.input_size)));
-    if (o.hidden_size < 1) detail::fail_value(layer, fmt::format("hidden_size must be 1 or more; got {}", Index(o.hidden_size)));
+    if (o.input_size < 1)
+        detail::fail_value(layer, fmt::format("input_size must be 1 or more; got {}", Index(o.input_size)));
+    if (o.hidden_size < 1)
+        detail::fail_value(layer, fmt::format("hidden_size must be 1 or more; got {}", Index(o.hidden_size)));
     if (o.proj_size < 0 || o.proj_size >= o.hidden_size)
-        detail::fail_value(layer, fmt::format("proj_size must be 0 (none) to hidden_size − 1 = {}; got {}", Index(o.hidden_size) - 1,
-                                              o.proj_size));
+        detail::fail_value(layer, fmt::format("proj_size must be 0 (none) to hidden_size − 1 = {}; got {}",
+                                              Index(o.hidden_size) - 1, o.proj_size));
     if (o.forget_bias && !o.bias) detail::fail_value(layer, "forget_bias needs bias = true");
     return o.hidden_size;
 }
@@ -47,9 +49,11 @@ Parameter<Real> bias(const Scope<Real>& at, const char* name, const CellOptions&
 
 template <class Real>
 RNNCell<Real>::RNNCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "RNN", o)), nonlinearity_(o.nonlinearity),
+    : hidden_size_(checked(at, "RNN", o)),
+      nonlinearity_(o.nonlinearity),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, o.hidden_size)),
-      weight_hh_(weight(at, "weight_hh", o, o.hidden_size, o.hidden_size)), bias_ih_(bias(at, "bias_ih", o, o.hidden_size)),
+      weight_hh_(weight(at, "weight_hh", o, o.hidden_size, o.hidden_size)),
+      bias_ih_(bias(at, "bias_ih", o, o.hidden_size)),
       bias_hh_(bias(at, "bias_hh", o, o.hidden_size)) {}
 
 template <class Real>
@@ -68,10 +72,12 @@ State<Real, 1> RNNCell<Real>::step(Var<Real> projected, State<Real, 1> state) co
 
 template <class Real>
 LSTMCell<Real>::LSTMCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "LSTM", o)), proj_size_(o.proj_size),
+    : hidden_size_(checked(at, "LSTM", o)),
+      proj_size_(o.proj_size),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 4 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.proj_size > 0 ? o.proj_size : Index(o.hidden_size), 4 * o.hidden_size)),
-      bias_ih_(bias(at, "bias_ih", o, 4 * o.hidden_size)), bias_hh_(bias(at, "bias_hh", o, 4 * o.hidden_size)) {
+      bias_ih_(bias(at, "bias_ih", o, 4 * o.hidden_size)),
+      bias_hh_(bias(at, "bias_hh", o, 4 * o.hidden_size)) {
     if (proj_size_ > 0) weight_hr_ = weight(at, "weight_hr", o, hidden_size_, proj_size_);
     if (!o.forget_bias) return;
     std::fill_n(bias_ih_.mutable_value().data() + hidden_size_, hidden_size_, Real(*o.forget_bias));
@@ -101,10 +107,12 @@ State<Real, 2> LSTMCell<Real>::step(Var<Real> projected, State<Real, 2> state) c
 
 template <class Real>
 GRUCell<Real>::GRUCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "GRU", o)), reset_(o.reset),
+    : hidden_size_(checked(at, "GRU", o)),
+      reset_(o.reset),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 3 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.hidden_size, 3 * o.hidden_size)),
-      bias_ih_(bias(at, "bias_ih", o, 3 * o.hidden_size)), bias_hh_(bias(at, "bias_hh", o, 3 * o.hidden_size)) {}
+      bias_ih_(bias(at, "bias_ih", o, 3 * o.hidden_size)),
+      bias_hh_(bias(at, "bias_hh", o, 3 * o.hidden_size)) {}
 
 template <class Real>
 Var<Real> GRUCell<Real>::project(Var<Real> x) const {
@@ -126,20 +134,22 @@ State<Real, 1> GRUCell<Real>::step(Var<Real> projected, State<Real, 1> state) co
     // The product of n waits for the reset gate. Both products are with the whole weight, so that backward has one for it:
     // each leaves some columns unused.
     Var<Real> gates = linear<Real>(h, weight_hh_, bias_hh_);
-    Var<Real> reset = pointwise([](auto xr, auto, auto, auto hr, auto, auto, auto before) { return sigmoid(xr + hr) * before; },
-                                columns<3>(projected), columns<3>(gates), h);
+    Var<Real> reset =
+        pointwise([](auto xr, auto, auto, auto hr, auto, auto, auto before) { return sigmoid(xr + hr) * before; },
+                  columns<3>(projected), columns<3>(gates), h);
     Var<Real> candidate = linear<Real>(std::move(reset), weight_hh_, bias_hh_);
     return {pointwise(
         [](auto, auto xz, auto xn, auto, auto hz, auto, auto, auto, auto hn, auto before) {
             auto fresh = tanh(xn + hn);
             return fresh + sigmoid(xz + hz) * (before - fresh);
         },
-        columns<3>(std::move(projected)), columns<3>(std::move(gates)), columns<3>(std::move(candidate)), std::move(h))};
+        columns<3>(std::move(projected)), columns<3>(std::move(gates)), columns<3>(std::move(candidate)),
+        std::move(h))};
 }
 
-#define UNROLL_INSTANTIATE(R)      \
-    template class RNNCell<R>;     \
-    template class LSTMCell<R>;    \
+#define UNROLL_INSTANTIATE(R)   \
+    template class RNNCell<R>;  \
+    template class LSTMCell<R>; \
     template class GRUCell<R>;
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

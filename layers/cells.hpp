@@ -85,9 +85,9 @@ private:
     Parameter<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_;
 };
 
-#define UNROLL_DECLARE(R)               \
-    extern template class RNNCell<R>;   \
-    extern template class LSTMCell<R>;  \
+#define UNROLL_DECLARE(R)              \
+    extern template class RNNCell<R>;  \
+    extern template class LSTMCell<R>; \
     extern template class GRUCell<R>;
 UNROLL_DECLARE(float)
 UNROLL_DECLARE(double)

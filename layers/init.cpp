@@ -19,7 +19,8 @@ void need_matrix(const char* name, const Shape& shape) {
 
 template <class Real>
 Initializer<Real> uniform(double low, double high) {
-    if (!(low <= high)) detail::fail_value("uniform", fmt::format("low must not lie above high; got {} and {}", low, high));
+    if (!(low <= high))
+        detail::fail_value("uniform", fmt::format("low must not lie above high; got {} and {}", low, high));
     return [=](std::span<Real> values, const Shape&, RandomStream& random) {
         for (Real& v : values) v = Real(random.uniform(low, high));
     };
@@ -27,7 +28,8 @@ Initializer<Real> uniform(double low, double high) {
 
 template <class Real>
 Initializer<Real> normal(double mean, double deviation) {
-    if (!(deviation >= 0)) detail::fail_value("normal", fmt::format("the deviation must be 0 or more; got {}", deviation));
+    if (!(deviation >= 0))
+        detail::fail_value("normal", fmt::format("the deviation must be 0 or more; got {}", deviation));
     if (!std::isfinite(mean)) detail::fail_value("normal", fmt::format("the mean must be finite; got {}", mean));
     return [=](std::span<Real> values, const Shape&, RandomStream& random) {
         for (Real& v : values) v = Real(mean + deviation * random.normal());
@@ -104,14 +106,14 @@ Initializer<Real> orthogonal(double gain) {
     };
 }
 
-#define UNROLL_INSTANTIATE(R)                                   \
-    template Initializer<R> uniform(double, double);            \
-    template Initializer<R> normal(double, double);             \
-    template Initializer<R> constant(double);                   \
-    template Initializer<R> xavier_uniform(double);             \
-    template Initializer<R> xavier_normal(double);              \
-    template Initializer<R> kaiming_uniform(double);            \
-    template Initializer<R> kaiming_normal(double);             \
+#define UNROLL_INSTANTIATE(R)                        \
+    template Initializer<R> uniform(double, double); \
+    template Initializer<R> normal(double, double);  \
+    template Initializer<R> constant(double);        \
+    template Initializer<R> xavier_uniform(double);  \
+    template Initializer<R> xavier_normal(double);   \
+    template Initializer<R> kaiming_uniform(double); \
+    template Initializer<R> kaiming_normal(double);  \
     template Initializer<R> orthogonal(double);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

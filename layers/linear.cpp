@@ -15,7 +15,8 @@ std::string where(const Scope<Real>& at) {
 
 template <class Real>
 void need_positive(const Scope<Real>& at, std::string_view layer, std::string_view option, Index value) {
-    if (value < 1) throw ValueError(fmt::format("[{}] {} must be 1 or more; got {}{}", layer, option, value, where(at)));
+    if (value < 1)
+        throw ValueError(fmt::format("[{}] {} must be 1 or more; got {}{}", layer, option, value, where(at)));
 }
 
 template <class Real>
@@ -59,8 +60,10 @@ Var<Real> Embedding<Real>::operator()(const IntTensor& tokens) const {
 }
 
 template <class Real>
-Dropout<Real>::Dropout(Scope<Real> at, const DropoutOptions& o) : at_(at), p_(o.p), random_(&at.random("mask")) {
-    if (!(o.p >= 0 && o.p < 1)) throw ValueError(fmt::format("[Dropout] p must be 0 or more and less than 1; got {}{}", o.p, where(at)));
+Dropout<Real>::Dropout(Scope<Real> at, const DropoutOptions& o) : at_(at), p_(o.p) {
+    if (!(o.p >= 0 && o.p < 1))
+        throw ValueError(fmt::format("[Dropout] p must be 0 or more and less than 1; got {}{}", o.p, where(at)));
+    random_ = &at.random("mask");
 }
 
 template <class Real>
@@ -84,14 +87,15 @@ template <class Real>
 Var<Real> LayerNorm<Real>::operator()(Var<Real> x) const {
     const auto guard = at_.enter();
     if (x && (x.rank() < 1 || x.shape().back() != normalized_shape_))
-        detail::fail_shape("LayerNorm", fmt::format("the last axis must have {} elements", normalized_shape_), {x.shape()});
+        detail::fail_shape("LayerNorm", fmt::format("the last axis must have {} elements", normalized_shape_),
+                           {x.shape()});
     return at_.leave(layer_norm<Real>(std::move(x), weight, bias, eps_));
 }
 
-#define UNROLL_INSTANTIATE(R)     \
-    template class Linear<R>;     \
-    template class Embedding<R>;  \
-    template class Dropout<R>;    \
+#define UNROLL_INSTANTIATE(R)    \
+    template class Linear<R>;    \
+    template class Embedding<R>; \
+    template class Dropout<R>;   \
     template class LayerNorm<R>;
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

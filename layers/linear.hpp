@@ -61,7 +61,7 @@ public:
 private:
     Scope<Real> at_;
     double p_;
-    RandomStream* random_;
+    RandomStream* random_ = nullptr;
 };
 
 struct LayerNormOptions {
@@ -85,10 +85,10 @@ private:
     double eps_;
 };
 
-#define UNROLL_DECLARE(R)              \
-    extern template class Linear<R>;   \
+#define UNROLL_DECLARE(R)               \
+    extern template class Linear<R>;    \
     extern template class Embedding<R>; \
-    extern template class Dropout<R>;  \
+    extern template class Dropout<R>;   \
     extern template class LayerNorm<R>;
 UNROLL_DECLARE(float)
 UNROLL_DECLARE(double)

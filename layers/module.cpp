@@ -1,4 +1,4 @@
-// The summary of a model.
+// The summary of a model, and what happens to the traces of a call that fails.
 #include <unroll/layers/module.hpp>
 
 #include <fmt/format.h>
@@ -6,6 +6,26 @@
 #include <algorithm>
 
 namespace unroll {
+namespace detail {
+
+template <class Real>
+Undo<Real>::Undo(ParameterStore<Real>& store) {
+    for (auto& [name, stream] : store.randoms()) counters_.push_back({&stream, stream.counter()});
+}
+
+template <class Real>
+Undo<Real>::~Undo() {
+    if (kept_) return;
+    if (tape_) tape_->drop_from(position_);
+    for (const Counter& before : counters_)
+        if (before.stream->counter() != before.value) before.stream->set_counter(before.value);
+}
+
+template class Undo<float>;
+template class Undo<double>;
+template class Undo<Dual<double>>;
+
+}  // namespace detail
 
 template <class Real>
 std::string summary(const ParameterStore<Real>& store) {
@@ -26,16 +46,18 @@ std::string summary(const ParameterStore<Real>& store) {
         wide_shape = std::max(wide_shape, line.shape.size());
         lines.push_back(std::move(line));
     }
-    std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>12}\n", "layer", wide_layer, "parameter", wide_parameter, "shape",
-                                   wide_shape, "numbers");
+    std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>12}\n", "layer", wide_layer, "parameter", wide_parameter,
+                                   "shape", wide_shape, "numbers");
     std::string_view before;
     for (const Line& line : lines) {
         text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>12}{}\n", line.layer == before ? "" : line.layer, wide_layer,
-                            line.parameter, wide_parameter, line.shape, wide_shape, line.count, line.frozen ? "  frozen" : "");
+                            line.parameter, wide_parameter, line.shape, wide_shape, line.count,
+                            line.frozen ? "  frozen" : "");
         before = line.layer;
     }
     const Index total = store.parameter_count();
-    return text + fmt::format("{} parameters, {:.1f} MiB\n", total, static_cast<double>(total * Index(sizeof(Real))) / 1048576.0);
+    return text + fmt::format("{} parameters, {:.1f} MiB\n", total,
+                              static_cast<double>(total * Index(sizeof(Real))) / 1048576.0);
 }
 
 template std::string summary(const ParameterStore<float>&);

@@ -66,8 +66,8 @@ struct Steps {
 
 /// Inputs and outputs are those of these steps, in the order of time.
 template <class Real>
-void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs, const AnyCell<Real>& cell,
-               const LoopOptions& options) {
+void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs,
+               const AnyCell<Real>& cell, const LoopOptions& options) {
     std::optional<PackScope<Real>> packed;
     if (steps.total >= 4) packed.emplace();
     std::optional<SlabScope> slabs;
@@ -170,8 +170,9 @@ Var<Real> zero_state(const Shape& shape) {
 void check_loop_options(const Shape& x, const LoopOptions& options) {
     if (x[0] < 1) fail_shape("recurrent", "the input must have at least one time step", {x});
     if (options.truncate < 0 || options.checkpoint < 0)
-        fail_value("recurrent", fmt::format("truncate and checkpoint are numbers of steps, 0 (off) or more; got {} and {}",
-                                            options.truncate, options.checkpoint));
+        fail_value("recurrent",
+                   fmt::format("truncate and checkpoint are numbers of steps, 0 (off) or more; got {} and {}",
+                               options.truncate, options.checkpoint));
     if (!options.lengths) return;
     if (!(shape_of(*options.lengths) == Shape{x[1]}))
         fail_shape("recurrent", "lengths must have one element for each row", {x, shape_of(*options.lengths)});
@@ -184,22 +185,28 @@ template <class Real>
 Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
                         const LoopOptions& options) {
     const auto guard = at.enter();
+    Undo<Real> undo(at.store());
     if (!x) fail_usage("recurrent", "the input is an empty Var");
     if (x.rank() != 3) fail_shape("recurrent", "the input must be (T, B, features)", {x.shape()});
     const Index batch = x.shape()[1];
-    const auto shape_of_state = [&](std::size_t k) { return Shape{batch, cell.state_size(cell.cell, static_cast<int>(k))}; };
+    const auto shape_of_state = [&](std::size_t k) {
+        return Shape{batch, cell.state_size(cell.cell, static_cast<int>(k))};
+    };
     for (std::size_t k = 0; k < state.size(); ++k)
         if (state[k] && !(state[k].shape() == shape_of_state(k)))
-            fail_shape("recurrent", fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
+            fail_shape("recurrent",
+                       fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
                        {x.shape(), state[k].shape()});
     check_loop_options(x.shape(), options);
     for (std::size_t k = 0; k < state.size(); ++k)
         if (!state[k]) state[k] = zero_state<Real>(shape_of_state(k));
     if (cell.project) x = cell.project(cell.cell, std::move(x));
-    return at.leave(run_loop(std::move(x), state, cell, options));
+    Var<Real> output = at.leave(run_loop(std::move(x), state, cell, options));
+    undo.keep();
+    return output;
 }
 
-#define UNROLL_INSTANTIATE(R)                                                                              \
+#define UNROLL_INSTANTIATE(R) \
     template Var<R> run_recurrent(const Scope<R>&, const AnyCell<R>&, Var<R>, std::span<Var<R>>, const LoopOptions&);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

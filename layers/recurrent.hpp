@@ -10,7 +10,7 @@
 #pragma once
 
 #include <unroll/autograd/ops.hpp>
-#include <unroll/autograd/parameter.hpp>
+#include <unroll/layers/module.hpp>
 
 #include <array>
 #include <concepts>

@@ -25,9 +25,12 @@ CellOptions with_suffix(CellOptions options, std::string_view suffix, Index inpu
 }  // namespace
 
 template <class Real, class Cell>
-RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers,
-                                             bool bidirectional, double dropout, bool batch_first)
-    : name_(name), at_(at), input_size_(cell.input_size), num_layers_(checked(at, name, num_layers, dropout)),
+RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell,
+                                             Index num_layers, bool bidirectional, double dropout, bool batch_first)
+    : name_(name),
+      at_(at),
+      input_size_(cell.input_size),
+      num_layers_(checked(at, name, num_layers, dropout)),
       directions_(bidirectional ? 2 : 1),
       batch_first_(batch_first),
       layers_(at, cell.input_size, {num_layers, bidirectional, dropout},
@@ -46,17 +49,22 @@ void RecurrentLayers<Real, Cell>::check_states(const Shape& x, const std::option
         const Index features = layers_.layer(0).cell().state_size(static_cast<int>(k));
         if (!s) continue;
         if (batch < 0 && !(s.shape() == Shape{rows, features}))
-            detail::fail_shape(name_, fmt::format("for an unbatched input state {} must be (layers·directions, features) = ({}, {})", k,
-                                                  rows, features), {x, s.shape()});
+            detail::fail_shape(
+                name_,
+                fmt::format("for an unbatched input state {} must be (layers·directions, features) = ({}, {})", k, rows,
+                            features),
+                {x, s.shape()});
         if (batch >= 0 && !(s.shape() == Shape{rows, batch, features}))
-            detail::fail_shape(name_, fmt::format("state {} must be (layers·directions, B, features) = ({}, {}, {})", k, rows, batch,
-                                                  features), {x, s.shape()});
+            detail::fail_shape(name_,
+                               fmt::format("state {} must be (layers·directions, B, features) = ({}, {}, {})", k, rows,
+                                           batch, features),
+                               {x, s.shape()});
     }
 }
 
 template <class Real, class Cell>
 typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Var<Real> x, std::optional<State> state,
-                                                                             const LoopOptions& options) const {
+                                                                              const LoopOptions& options) const {
     typename Stacked<Real, Cell>::States each;
     if (state) {
         each.resize(static_cast<std::size_t>(num_layers_ * directions_));
@@ -78,20 +86,24 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
 }
 
 template <class Real, class Cell>
-typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operator()(Var<Real> x, std::optional<State> state,
-                                                                                    const LoopOptions& options) const {
+typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operator()(Var<Real> x,
+                                                                                     std::optional<State> state,
+                                                                                     const LoopOptions& options) const {
     // Everything is checked before the first op is recorded.
     const auto guard = at_.enter();
     if (!x) detail::fail_usage(name_, "the input is an empty Var");
     const bool unbatched = x.rank() == 2;
     if ((x.rank() != 3 && !unbatched) || x.shape().back() != input_size_)
-        detail::fail_shape(name_, fmt::format("the input must be ({}, {}) or (T, {}) unbatched", batch_first_ ? "B, T" : "T, B",
-                                              input_size_, input_size_), {x.shape()});
+        detail::fail_shape(name_,
+                           fmt::format("the input must be ({}, {}) or (T, {}) unbatched",
+                                       batch_first_ ? "B, T" : "T, B", input_size_, input_size_),
+                           {x.shape()});
     if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     const bool turned = batch_first_ && !unbatched;
     const Index steps = x.shape()[turned ? 1 : 0], batch = unbatched ? 1 : x.shape()[turned ? 0 : 1];
     detail::check_loop_options({steps, batch, input_size_}, options);
     check_states(x.shape(), state, unbatched ? -1 : batch);
+    detail::Undo<Real> undo(at_.store());
     if (unbatched) {
         x = unsqueeze(std::move(x), 1);
         if (state)
@@ -107,6 +119,7 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operat
     } else if (turned) {
         result.output = transpose(std::move(result.output), 0, 1);
     }
+    undo.keep();
     return result;
 }
 
@@ -116,42 +129,50 @@ PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, C
     const auto guard = at_.enter();
     if (!x.data) detail::fail_usage(name_, "the input is an empty PackedSequence");
     if (x.data.rank() != 2 || x.data.shape().back() != input_size_)
-        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", input_size_), {x.data.shape()});
+        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", input_size_),
+                           {x.data.shape()});
     if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     if (options.lengths) detail::fail_usage(name_, "lengths come with the PackedSequence");
     check_states(x.data.shape(), state, x.batch_sizes.size() == 0 ? 0 : x.batch_sizes(0));
+    detail::Undo<Real> undo(at_.store());
     Padded<Real> padded = pad_packed_sequence(x);
     options.lengths = &padded.lengths;
     detail::check_loop_options(padded.values.shape(), options);
     Output made = run(std::move(padded.values), std::move(state), options);
-    return {pack_like(std::move(made.output), x), std::move(made.state)};
+    PackedOutput<Real, kStates> result{pack_like(std::move(made.output), x), std::move(made.state)};
+    undo.keep();
+    return result;
 }
 
 template <class Real>
 RNN<Real>::RNN(Scope<Real> at, const RNNOptions& o)
     : RecurrentLayers<Real, RNNCell<Real>>(
-          at, "RNN", {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .nonlinearity = o.nonlinearity},
+          at, "RNN",
+          {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .nonlinearity = o.nonlinearity},
           o.num_layers, o.bidirectional, o.dropout, o.batch_first) {}
 
 template <class Real>
 LSTM<Real>::LSTM(Scope<Real> at, const LSTMOptions& o)
     : RecurrentLayers<Real, LSTMCell<Real>>(at, "LSTM",
-                                            {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias,
-                                             .proj_size = o.proj_size, .forget_bias = o.forget_bias},
+                                            {.input_size = o.input_size,
+                                             .hidden_size = o.hidden_size,
+                                             .bias = o.bias,
+                                             .proj_size = o.proj_size,
+                                             .forget_bias = o.forget_bias},
                                             o.num_layers, o.bidirectional, o.dropout, o.batch_first) {}
 
 template <class Real>
 GRU<Real>::GRU(Scope<Real> at, const GRUOptions& o)
     : RecurrentLayers<Real, GRUCell<Real>>(
-          at, "GRU", {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .reset = o.reset}, o.num_layers,
-          o.bidirectional, o.dropout, o.batch_first) {}
+          at, "GRU", {.input_size = o.input_size, .hidden_size = o.hidden_size, .bias = o.bias, .reset = o.reset},
+          o.num_layers, o.bidirectional, o.dropout, o.batch_first) {}
 
-#define UNROLL_INSTANTIATE(R)                        \
-    template class RecurrentLayers<R, RNNCell<R>>;   \
-    template class RecurrentLayers<R, LSTMCell<R>>;  \
-    template class RecurrentLayers<R, GRUCell<R>>;   \
-    template class RNN<R>;                           \
-    template class LSTM<R>;                          \
+#define UNROLL_INSTANTIATE(R)                       \
+    template class RecurrentLayers<R, RNNCell<R>>;  \
+    template class RecurrentLayers<R, LSTMCell<R>>; \
+    template class RecurrentLayers<R, GRUCell<R>>;  \
+    template class RNN<R>;                          \
+    template class LSTM<R>;                         \
     template class GRU<R>;
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -67,8 +67,8 @@ public:
     Index output_size() const { return layers_.output_size(); }
 
 protected:
-    RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers, bool bidirectional,
-                    double dropout, bool batch_first);
+    RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers,
+                    bool bidirectional, double dropout, bool batch_first);
 
 private:
     /// @param batch B, or −1 for an unbatched input. @throws ShapeError
@@ -98,12 +98,12 @@ public:
     GRU(Scope<Real> at, const GRUOptions& options);
 };
 
-#define UNROLL_DECLARE(R)                                   \
-    extern template class RecurrentLayers<R, RNNCell<R>>;   \
-    extern template class RecurrentLayers<R, LSTMCell<R>>;  \
-    extern template class RecurrentLayers<R, GRUCell<R>>;   \
-    extern template class RNN<R>;                           \
-    extern template class LSTM<R>;                          \
+#define UNROLL_DECLARE(R)                                  \
+    extern template class RecurrentLayers<R, RNNCell<R>>;  \
+    extern template class RecurrentLayers<R, LSTMCell<R>>; \
+    extern template class RecurrentLayers<R, GRUCell<R>>;  \
+    extern template class RNN<R>;                          \
+    extern template class LSTM<R>;                         \
     extern template class GRU<R>;
 UNROLL_DECLARE(float)
 UNROLL_DECLARE(double)

@@ -25,10 +25,11 @@ Scope<Real> Stack<Real>::scope_of(Scope<Real> at, Index layer, bool reverse) {
 template <class Real>
 Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options, const RunLayer& run_layer) const {
     const auto guard = at_.enter();
+    Undo<Real> undo(at_.store());
     const auto needed = static_cast<std::size_t>(num_layers_ * directions_);
     if (states != needed)
-        throw ShapeError(fmt::format("[Stacked] {} states are needed, one for each layer and direction; got {}{}", needed,
-                                     states, place_suffix(current_place())));
+        throw ShapeError(fmt::format("[Stacked] {} states are needed, one for each layer and direction; got {}{}",
+                                     needed, states, place_suffix(current_place())));
     const bool both = directions_ == 2;
     if (both && options.reverse) fail_usage("Stacked", "reverse is for one direction; both run here");
     LoopOptions backwards = options;
@@ -42,6 +43,7 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
         }
         if (layer < dropouts_.size()) x = dropouts_[layer](std::move(x));
     }
+    undo.keep();
     return x;
 }
 

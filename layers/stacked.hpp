@@ -24,19 +24,23 @@ public:
     /// Both cells are built with the arguments, in the scopes "forward" and "backward".
     template <class... Arguments>
     explicit Bidirectional(Scope<Real> at, Arguments&&... arguments)
-        : forward_(at / "forward", arguments...), backward_(at / "backward", arguments...) {}
+        : at_(at), forward_(at / "forward", arguments...), backward_(at / "backward", arguments...) {}
 
     Result operator()(Var<Real> x, std::optional<State> forward = {}, std::optional<State> backward = {},
                       LoopOptions options = {}) const {
         if (options.reverse) detail::fail_usage("Bidirectional", "reverse is for one direction; both run here");
+        detail::Undo<Real> undo(at_.store());
         auto ahead = forward_(x, std::move(forward), options);
         options.reverse = true;
         auto back = backward_(std::move(x), std::move(backward), options);
-        return {concat<Real>({ahead.output, back.output}, -1), std::move(ahead.state), std::move(back.state)};
+        Result result{concat<Real>({ahead.output, back.output}, -1), std::move(ahead.state), std::move(back.state)};
+        undo.keep();
+        return result;
     }
     Index output_size() const { return forward_.output_size() + backward_.output_size(); }
 
 private:
+    Scope<Real> at_;
     Recurrent<Real, Cell> forward_, backward_;
 };
 

@@ -3,8 +3,8 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <mutex>
 #include <string_view>

@@ -23,8 +23,8 @@ CheckRunner<Real>::CheckRunner(const std::vector<CheckInput>& inputs, CheckedBod
         for (ParameterEntry<Real>* entry : body_.stores()[s]->entries())
             if (!entry->frozen)
                 operands_.push_back(
-                    {body_.stores().size() == 1 ? entry->name : fmt::format("twin {}: {}", s, entry->name), entry->shape,
-                     entry->value->data, entry, 0});
+                    {body_.stores().size() == 1 ? entry->name : fmt::format("twin {}: {}", s, entry->name),
+                     entry->shape, entry->value->data, entry, 0});
         randoms_.push_back(body_.stores()[s]->randoms());
     }
 }

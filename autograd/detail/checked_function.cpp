@@ -66,7 +66,7 @@ void CheckedFunction::name_inputs(std::string_view text, std::span<const bool> r
     }
 }
 
-#define UNROLL_INSTANTIATE(R)       \
+#define UNROLL_INSTANTIATE(R)      \
     template class CheckedBody<R>; \
     template void add_output(const Var<R>&, std::vector<Var<R>>&);
 UNROLL_INSTANTIATE(float)

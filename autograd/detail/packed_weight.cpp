@@ -50,7 +50,8 @@ Md layout_of(Index rows, Index k, Index n) {
 }
 
 void execute(const dnnl::primitive& primitive, const dnnl::stream& stream, std::span<const dnnl_exec_arg_t> arguments) {
-    const dnnl_status_t status = dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data());
+    const dnnl_status_t status =
+        dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(arguments.size()), arguments.data());
     UNROLL_ASSERT(status == dnnl_success);
 }
 
@@ -96,7 +97,8 @@ struct PerThread {
 
     Packing& packing(Index rows, Index k, Index columns, Index n, bool transposed) {
         for (auto& known : packings)
-            if (known->k == k && known->columns == columns && known->n == n && known->transposed == transposed) return *known;
+            if (known->k == k && known->columns == columns && known->n == n && known->transposed == transposed)
+                return *known;
         if (packings.size() == kMost) packings.erase(packings.begin());
         const dnnl::memory::dims strides = transposed ? dnnl::memory::dims{1, k} : dnnl::memory::dims{n, 1};
         auto made = std::make_unique<Packing>(Packing{k, columns, n, transposed, {}, {}, {}});
@@ -217,11 +219,13 @@ PackScope<Real>::~PackScope() {
 }
 
 template <class Real>
-bool PackScope<Real>::multiply(const Real* weight, Index rows, Index k, Index n, const Real* x, bool accumulate, Real* y) {
+bool PackScope<Real>::multiply(const Real* weight, Index rows, Index k, Index n, const Real* x, bool accumulate,
+                               Real* y) {
     PackScope* const scope = current_scope<Real>;
     if (!std::is_same_v<Real, float> || !scope) return false;
     std::size_t i = 0;
-    while (i < scope->count_ && !(scope->entry(i).weight == weight && scope->entry(i).k == k && scope->entry(i).n == n)) ++i;
+    while (i < scope->count_ && !(scope->entry(i).weight == weight && scope->entry(i).k == k && scope->entry(i).n == n))
+        ++i;
     if (i == kMost) return false;
     if (i == scope->count_) {
         new (&scope->entry(i)) Entry{weight, k, n, PackedWeight<Real>::make(weight, false, rows, k, n)};

@@ -69,9 +69,9 @@ struct FloatKernels {
     // Index of the first infinity or NaN, -1 if there is none.
     std::int64_t (*first_nonfinite)(const float* x, std::int64_t n);
 
-    void (*scale)(float a, float* x, std::int64_t n);                  // x *= a
-    void (*axpy)(float a, const float* x, float* y, std::int64_t n);   // y += a x
-    void (*add)(const float* x, float* y, std::int64_t n);             // y += x
+    void (*scale)(float a, float* x, std::int64_t n);                 // x *= a
+    void (*axpy)(float a, const float* x, float* y, std::int64_t n);  // y += a x
+    void (*add)(const float* x, float* y, std::int64_t n);            // y += x
 
     // Rows x(M, N) to y(M, N); y may be x with the same leading dimension. N >= 1. The largest entry of a row is
     // subtracted first; a row of -inf alone or with NaN or +inf gives NaN. Errors: softmax and the absolute error of
@@ -91,7 +91,8 @@ struct FloatKernels {
     void (*random_mask)(std::uint64_t seed, std::uint64_t stream, std::int64_t groups, std::uint32_t threshold,
                         std::uint64_t* bits);
     // y[i] = (+=) factor x[i] where bit i is set, 0 elsewhere, whatever x[i] is; y may be x. bits holds a multiple of 64.
-    void (*masked_scale)(const std::uint64_t* bits, float factor, const float* x, float* y, std::int64_t n, bool accumulate);
+    void (*masked_scale)(const std::uint64_t* bits, float factor, const float* x, float* y, std::int64_t n,
+                         bool accumulate);
 
     // Optimiser steps over n contiguous elements, g the gradient as accumulated; see optimizer_steps.hpp.
     void (*sgd)(const SgdStep& step, std::int64_t n, float* p, const float* g, float* momentum);

@@ -172,9 +172,8 @@ void adadelta_loop(const AdadeltaStep& step, std::int64_t n, Real* __restrict p,
 template <class Real>
 void adadelta(const AdadeltaStep& step, std::int64_t n, Real* p, const Real* gradient, Real* square_average,
               Real* accumulated_delta) {
-    with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        adadelta_loop<decay.value>(step, n, p, gradient, square_average, accumulated_delta);
-    });
+    with_flag(step.weight_decay != 0.0,
+              [&](auto decay) { adadelta_loop<decay.value>(step, n, p, gradient, square_average, accumulated_delta); });
 }
 
 template <bool Decay, bool Decoupled, bool Amsgrad, class Real>
@@ -239,9 +238,8 @@ void nadam_loop(const NadamStep& step, std::int64_t n, Real* __restrict p, const
 // gradient and average. [Dozat 2016, as PyTorch states it]
 template <class Real>
 void nadam(const NadamStep& step, std::int64_t n, Real* p, const Real* gradient, Real* average, Real* square_average) {
-    with_flag(step.weight_decay != 0.0, [&](auto decay) {
-        nadam_loop<decay.value>(step, n, p, gradient, average, square_average);
-    });
+    with_flag(step.weight_decay != 0.0,
+              [&](auto decay) { nadam_loop<decay.value>(step, n, p, gradient, average, square_average); });
 }
 
 // a = decay a + (1 - decay) p

@@ -65,8 +65,9 @@ static void random_mask(std::uint64_t seed, std::uint64_t stream, std::int64_t g
         bits[0] = bits[1] = 0;
         for (int first = 0; first < kBlocks; first += kLanes) {
             const std::uint64_t block = static_cast<std::uint64_t>(g) * kBlocks + static_cast<std::uint64_t>(first);
-            I word[4] = {set_int(static_cast<std::int32_t>(block)) + lane, set_int(static_cast<std::int32_t>(block >> 32)),
-                         set_int(static_cast<std::int32_t>(stream)), set_int(static_cast<std::int32_t>(stream >> 32))};
+            I word[4] = {set_int(static_cast<std::int32_t>(block)) + lane,
+                         set_int(static_cast<std::int32_t>(block >> 32)), set_int(static_cast<std::int32_t>(stream)),
+                         set_int(static_cast<std::int32_t>(stream >> 32))};
             auto key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
             for (int round = 0; round < 10; ++round, key0 += 0x9e3779b9u, key1 += 0xbb67ae85u) {
                 I high0, low0, high1, low1;
@@ -86,7 +87,8 @@ static void random_mask(std::uint64_t seed, std::uint64_t stream, std::int64_t g
     }
 }
 
-static void masked_scale(const std::uint64_t* bits, float factor, const float* x, float* y, std::int64_t n, bool accumulate) {
+static void masked_scale(const std::uint64_t* bits, float factor, const float* x, float* y, std::int64_t n,
+                         bool accumulate) {
     const F a = set(factor), zero = set(0.0f);
     std::int64_t i = 0;
     for (; i < n; i += kLanes) {

@@ -19,7 +19,7 @@ struct Dropout_ {
     static constexpr std::string_view name = "dropout";
     static constexpr std::uint32_t kOne = 65536;
 
-    RandomStream* random;  // drawn from when the call is known to be right, and not looked at later
+    RandomStream* random;     // drawn from when the call is known to be right, and not looked at later
     std::uint32_t threshold;  // q·2¹⁶
     detail::BlockRef mask = {};
 
@@ -40,7 +40,8 @@ struct Dropout_ {
     void forward(Forward<Real>& f) {
         constexpr Index kGroup = 128;  // draws of random_mask, in two words
         const Index n = f.in(0).size, groups = (n + kGroup - 1) / kGroup;
-        mask = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(groups) * 2 * sizeof(std::uint64_t)));
+        mask =
+            detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(groups) * 2 * sizeof(std::uint64_t)));
         // The number of the call, spread over all bits, is added to the stream's.
         const std::uint64_t stream = random->stream() + (random->next_call() + 1) * 0x9e3779b97f4a7c15u;
         detail::kernels().random_mask(random->seed(), stream, groups, threshold, mask->as<std::uint64_t>());

@@ -26,13 +26,17 @@ Var<Real> run_two(std::string_view name, Function function, Var<Real> a, Var<Rea
 
 }  // namespace
 
-#define UNROLL_CASE(f) \
-    case Unary::f: return run_one(#f, [](Symbol s) { return f(s); }, std::move(x));
+#define UNROLL_CASE(f)  \
+    case Unary::f:      \
+        return run_one( \
+            #f, [](Symbol s) { return f(s); }, std::move(x));
 
 template <class Real>
 Var<Real> unary(Unary op, Var<Real> x) {
     switch (op) {
-        case Unary::neg: return run_one("neg", [](Symbol s) { return -s; }, std::move(x));
+    case Unary::neg:
+        return run_one(
+            "neg", [](Symbol s) { return -s; }, std::move(x));
         UNROLL_CASE(exp)
         UNROLL_CASE(expm1)
         UNROLL_CASE(log)
@@ -61,21 +65,33 @@ Var<Real> unary(Unary op, Var<Real> x) {
 template <class Real>
 Var<Real> binary(Binary op, Var<Real> a, Var<Real> b) {
     switch (op) {
-        case Binary::add: return run_two("add", [](Symbol s, Symbol t) { return s + t; }, std::move(a), std::move(b));
-        case Binary::sub: return run_two("sub", [](Symbol s, Symbol t) { return s - t; }, std::move(a), std::move(b));
-        case Binary::mul: return run_two("mul", [](Symbol s, Symbol t) { return s * t; }, std::move(a), std::move(b));
-        case Binary::div: return run_two("div", [](Symbol s, Symbol t) { return s / t; }, std::move(a), std::move(b));
-        case Binary::pow: return run_two("pow", [](Symbol s, Symbol t) { return pow(s, t); }, std::move(a), std::move(b));
-        case Binary::maximum:
-            return run_two("maximum", [](Symbol s, Symbol t) { return maximum(s, t); }, std::move(a), std::move(b));
-        case Binary::minimum:
-            return run_two("minimum", [](Symbol s, Symbol t) { return minimum(s, t); }, std::move(a), std::move(b));
+    case Binary::add:
+        return run_two(
+            "add", [](Symbol s, Symbol t) { return s + t; }, std::move(a), std::move(b));
+    case Binary::sub:
+        return run_two(
+            "sub", [](Symbol s, Symbol t) { return s - t; }, std::move(a), std::move(b));
+    case Binary::mul:
+        return run_two(
+            "mul", [](Symbol s, Symbol t) { return s * t; }, std::move(a), std::move(b));
+    case Binary::div:
+        return run_two(
+            "div", [](Symbol s, Symbol t) { return s / t; }, std::move(a), std::move(b));
+    case Binary::pow:
+        return run_two(
+            "pow", [](Symbol s, Symbol t) { return pow(s, t); }, std::move(a), std::move(b));
+    case Binary::maximum:
+        return run_two(
+            "maximum", [](Symbol s, Symbol t) { return maximum(s, t); }, std::move(a), std::move(b));
+    case Binary::minimum:
+        return run_two(
+            "minimum", [](Symbol s, Symbol t) { return minimum(s, t); }, std::move(a), std::move(b));
     }
     UNROLL_ASSERT(false);
 }
 
-#define UNROLL_INSTANTIATE(R)                            \
-    template Var<R> unary(Unary, Var<R>);                \
+#define UNROLL_INSTANTIATE(R)             \
+    template Var<R> unary(Unary, Var<R>); \
     template Var<R> binary(Binary, Var<R>, Var<R>);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)
@@ -86,22 +102,25 @@ UNROLL_INSTANTIATE(Dual<double>)
 
 template <class Real>
 Var<Real> leaky_relu(Var<Real> x, double slope) {
-    return detail::run_one("leaky_relu", [slope](Symbol s) { return leaky_relu(s, slope); }, std::move(x));
+    return detail::run_one(
+        "leaky_relu", [slope](Symbol s) { return leaky_relu(s, slope); }, std::move(x));
 }
 
 template <class Real>
 Var<Real> elu(Var<Real> x, double alpha) {
-    return detail::run_one("elu", [alpha](Symbol s) { return elu(s, alpha); }, std::move(x));
+    return detail::run_one(
+        "elu", [alpha](Symbol s) { return elu(s, alpha); }, std::move(x));
 }
 
 template <class Real>
 Var<Real> clip(Var<Real> x, double low, double high) {
-    return detail::run_one("clip", [low, high](Symbol s) { return clip(s, low, high); }, std::move(x));
+    return detail::run_one(
+        "clip", [low, high](Symbol s) { return clip(s, low, high); }, std::move(x));
 }
 
-#define UNROLL_INSTANTIATE(R)                        \
-    template Var<R> leaky_relu(Var<R>, double);      \
-    template Var<R> elu(Var<R>, double);             \
+#define UNROLL_INSTANTIATE(R)                   \
+    template Var<R> leaky_relu(Var<R>, double); \
+    template Var<R> elu(Var<R>, double);        \
     template Var<R> clip(Var<R>, double, double);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

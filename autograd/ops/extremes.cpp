@@ -100,9 +100,9 @@ IntTensor argmax(const Var<Real>& x, Index axis) {
     return out;
 }
 
-#define UNROLL_INSTANTIATE(R)                            \
-    template Var<R> max(Var<R>, const Axes&, bool);      \
-    template Var<R> min(Var<R>, const Axes&, bool);      \
+#define UNROLL_INSTANTIATE(R)                       \
+    template Var<R> max(Var<R>, const Axes&, bool); \
+    template Var<R> min(Var<R>, const Axes&, bool); \
     template IntTensor argmax(const Var<R>&, Index);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

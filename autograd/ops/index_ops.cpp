@@ -90,7 +90,8 @@ struct IndexSelect {
         if (!gx.adding) std::fill_n(gx.data, gx.size, Real(0));
         for (Index o = 0; o < e.outer; ++o)
             for (Index j = 0; j < e.count; ++j)
-                detail::add_to(gx.data + (o * e.length + index.data()[j]) * e.inner, g + (o * e.count + j) * e.inner, e.inner);
+                detail::add_to(gx.data + (o * e.length + index.data()[j]) * e.inner, g + (o * e.count + j) * e.inner,
+                               e.inner);
     }
 };
 
@@ -107,7 +108,9 @@ struct Gather {
         const Shape shape = shape_of(index);
         bool fits = shape.rank() == s.in(0).rank();
         for (std::size_t i = 0; fits && i < shape.rank(); ++i) fits = i == axis || shape[i] <= s.in(0)[i];
-        if (!fits) detail::fail_shape(name, "the index must have x's rank and be no longer than x in any other axis", {s.in(0), shape});
+        if (!fits)
+            detail::fail_shape(name, "the index must have x's rank and be no longer than x in any other axis",
+                               {s.in(0), shape});
         s.output(shape);
     }
     template <class Visit>
@@ -159,7 +162,8 @@ Var<Real> embedding(Var<Real> weight, const IntTensor& tokens, Index padding_idx
     if (weight.rank() != 2) detail::fail_shape("embedding", "the weight must be (V, E)", {weight.shape()});
     const Index rows = weight.shape()[0];
     if (padding_idx < -1 || padding_idx >= rows)
-        detail::fail_index("embedding", fmt::format("padding_idx {} is out of range (allowed: 0 to {}, or −1 for none)", padding_idx, rows - 1));
+        detail::fail_index("embedding", fmt::format("padding_idx {} is out of range (allowed: 0 to {}, or −1 for none)",
+                                                    padding_idx, rows - 1));
     Embedding_<Real> op{detail::checked_indices("embedding", "token", tokens, rows), padding_idx};
     return apply(std::move(op), std::move(weight));
 }
@@ -169,7 +173,8 @@ Var<Real> index_select(Var<Real> x, Index axis, const IntTensor& index) {
     need("index_select", x);
     const std::size_t at = detail::normal_axis("index_select", axis, x.rank());
     IndexSelect<Real> op{detail::checked_indices("index_select", "index", index, x.shape()[at]), at};
-    if (index.dimension() != 1) detail::fail_shape("index_select", "the positions must be a list", {x.shape(), shape_of(op.index)});
+    if (index.dimension() != 1)
+        detail::fail_shape("index_select", "the positions must be a list", {x.shape(), shape_of(op.index)});
     return apply(std::move(op), std::move(x));
 }
 
@@ -188,20 +193,23 @@ Var<Real> masked_fill(Var<Real> x, const xt::xarray<bool>& mask, double value) {
     need("masked_fill", x);
     if (!detail::broadcasts_to(shape_of(mask), x.shape()))
         detail::fail_shape("masked_fill", "the mask must broadcast to x", {x.shape(), shape_of(mask)});
-    return detail::named_pointwise("masked_fill", [value](auto m, auto v) { return where(m, value, v); }, mask_of<Real>(mask), std::move(x));
+    return detail::named_pointwise(
+        "masked_fill", [value](auto m, auto v) { return where(m, value, v); }, mask_of<Real>(mask), std::move(x));
 }
 
 /// y = mask ? a : b; the gradient goes to the one that was chosen, whatever stands in the other.
 /// Errors: ShapeError if the three do not broadcast. (numpy.where)
 template <class Real>
 Var<Real> detail::choose(const xt::xarray<bool>& mask, Var<Real> a, Var<Real> b) {
-    return named_pointwise("where", [](auto m, auto yes, auto no) { return where(m, yes, no); }, mask_of<Real>(mask), std::move(a),
-                           std::move(b));
+    return named_pointwise(
+        "where", [](auto m, auto yes, auto no) { return where(m, yes, no); }, mask_of<Real>(mask), std::move(a),
+        std::move(b));
 }
 
 template <class Real>
 Tensor<Real> one_hot(const IntTensor& index, Index classes) {
-    if (classes < 0) detail::fail_value("one_hot", fmt::format("the number of classes must be 0 or more; got {}", classes));
+    if (classes < 0)
+        detail::fail_value("one_hot", fmt::format("the number of classes must be 0 or more; got {}", classes));
     const Indices at = detail::checked_indices("one_hot", "index", index, classes);
     const Shape shape = shape_of(at);
     if (shape.rank() == Shape::kMaxRank)
@@ -211,11 +219,11 @@ Tensor<Real> one_hot(const IntTensor& index, Index classes) {
     return out;
 }
 
-#define UNROLL_INSTANTIATE(R)                                               \
-    template Var<R> embedding(Var<R>, const IntTensor&, Index);             \
-    template Var<R> index_select(Var<R>, Index, const IntTensor&);          \
-    template Var<R> gather(Var<R>, Index, const IntTensor&);                \
-    template Var<R> masked_fill(Var<R>, const xt::xarray<bool>&, double);   \
+#define UNROLL_INSTANTIATE(R)                                                \
+    template Var<R> embedding(Var<R>, const IntTensor&, Index);              \
+    template Var<R> index_select(Var<R>, Index, const IntTensor&);           \
+    template Var<R> gather(Var<R>, Index, const IntTensor&);                 \
+    template Var<R> masked_fill(Var<R>, const xt::xarray<bool>&, double);    \
     template Var<R> detail::choose(const xt::xarray<bool>&, Var<R>, Var<R>); \
     template Tensor<R> one_hot(const IntTensor&, Index);
 UNROLL_INSTANTIATE(float)

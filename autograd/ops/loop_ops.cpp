@@ -16,7 +16,8 @@ struct Unbind {
     static constexpr std::string_view name = "unbind";
 
     void infer(Shapes& s) const {
-        s.require(s.in(0).rank() >= 1 && s.in(0)[0] >= 1, "at least one axis, and at least one element along it, are needed");
+        s.require(s.in(0).rank() >= 1 && s.in(0)[0] >= 1,
+                  "at least one axis, and at least one element along it, are needed");
         s.outputs(s.in(0)[0], s.in(0).erased(0));
     }
     void forward(Forward<Real>& f) const {
@@ -128,9 +129,9 @@ Var<Real> stack(const Vars<Real>& parts, Index axis) {
     return permute(out[0], order);
 }
 
-#define UNROLL_INSTANTIATE(R)                                          \
-    template Var<R> add_linear(Var<R>, Var<R>, Var<R>);                \
-    template Vars<R> unbind(Var<R>);                       \
+#define UNROLL_INSTANTIATE(R)                           \
+    template Var<R> add_linear(Var<R>, Var<R>, Var<R>); \
+    template Vars<R> unbind(Var<R>);                    \
     template Var<R> stack(const Vars<R>&, Index);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -38,7 +38,9 @@ struct ClassLoss {
         return Real(static_cast<double>(classes));
     }
 
-    void infer(Shapes& s) const { s.output(reduction == Reduction::none ? s.in(0).erased(s.in(0).rank() - 1) : Shape()); }
+    void infer(Shapes& s) const {
+        s.output(reduction == Reduction::none ? s.in(0).erased(s.in(0).rank() - 1) : Shape());
+    }
 
     void forward(Forward<Real>& f) {
         const Index classes = f.in_shape(0).back(), rows = static_cast<Index>(targets.size());
@@ -135,8 +137,10 @@ Var<Real> class_loss(Var<Real> scores, const IntTensor& targets, const CrossEntr
     if (!kLogits && o.label_smoothing != 0)
         detail::fail_value(Op::name, "label_smoothing needs logits: use cross_entropy");
     if (o.class_weights.dimension() != 0 && !(shape_of(o.class_weights) == Shape{classes}))
-        detail::fail_shape(Op::name, "class_weights must have one element for each class", {shape, shape_of(o.class_weights)});
-    Op op{detail::checked_indices(Op::name, "target", targets, classes, &o.ignore_index), o.class_weights, o.label_smoothing, o.reduction};
+        detail::fail_shape(Op::name, "class_weights must have one element for each class",
+                           {shape, shape_of(o.class_weights)});
+    Op op{detail::checked_indices(Op::name, "target", targets, classes, &o.ignore_index), o.class_weights,
+          o.label_smoothing, o.reduction};
     return apply(std::move(op), std::move(scores));
 }
 
@@ -170,7 +174,8 @@ Var<Real> nll_loss(Var<Real> log_probs, const IntTensor& targets, const CrossEnt
 template <class Real>
 Var<Real> mse_loss(Var<Real> input, Var<Real> target, Reduction reduction) {
     need_same_shape("mse_loss", input, target);
-    return reduced(detail::named_pointwise("mse_loss", [](auto x, auto t) { return square(x - t); }, std::move(input), std::move(target)),
+    return reduced(detail::named_pointwise(
+                       "mse_loss", [](auto x, auto t) { return square(x - t); }, std::move(input), std::move(target)),
                    reduction);
 }
 
@@ -178,7 +183,8 @@ Var<Real> mse_loss(Var<Real> input, Var<Real> target, Reduction reduction) {
 template <class Real>
 Var<Real> l1_loss(Var<Real> input, Var<Real> target, Reduction reduction) {
     need_same_shape("l1_loss", input, target);
-    return reduced(detail::named_pointwise("l1_loss", [](auto x, auto t) { return abs(x - t); }, std::move(input), std::move(target)),
+    return reduced(detail::named_pointwise(
+                       "l1_loss", [](auto x, auto t) { return abs(x - t); }, std::move(input), std::move(target)),
                    reduction);
 }
 
@@ -209,15 +215,16 @@ Var<Real> bce_with_logits(Var<Real> input, Var<Real> target, Var<Real> pos_weigh
     if (!detail::broadcasts_to(pos_weight.shape(), input.shape()))
         detail::fail_shape(name, "pos_weight must broadcast to input", {input.shape(), pos_weight.shape()});
     const auto loss = [](auto x, auto t, auto w) { return (1 - t) * x + (1 + (w - 1) * t) * softplus(-x); };
-    return reduced(detail::named_pointwise(name, loss, std::move(input), std::move(target), std::move(pos_weight)), reduction);
+    return reduced(detail::named_pointwise(name, loss, std::move(input), std::move(target), std::move(pos_weight)),
+                   reduction);
 }
 
-#define UNROLL_INSTANTIATE(R)                                                                       \
-    template Var<R> cross_entropy(Var<R>, const IntTensor&, const CrossEntropyOptions<R>&);         \
-    template Var<R> nll_loss(Var<R>, const IntTensor&, const CrossEntropyOptions<R>&);              \
-    template Var<R> mse_loss(Var<R>, Var<R>, Reduction);                                            \
-    template Var<R> l1_loss(Var<R>, Var<R>, Reduction);                                             \
-    template Var<R> huber_loss(Var<R>, Var<R>, double, Reduction);                                  \
+#define UNROLL_INSTANTIATE(R)                                                               \
+    template Var<R> cross_entropy(Var<R>, const IntTensor&, const CrossEntropyOptions<R>&); \
+    template Var<R> nll_loss(Var<R>, const IntTensor&, const CrossEntropyOptions<R>&);      \
+    template Var<R> mse_loss(Var<R>, Var<R>, Reduction);                                    \
+    template Var<R> l1_loss(Var<R>, Var<R>, Reduction);                                     \
+    template Var<R> huber_loss(Var<R>, Var<R>, double, Reduction);                          \
     template Var<R> bce_with_logits(Var<R>, Var<R>, Var<R>, Reduction);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

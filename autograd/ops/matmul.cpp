@@ -22,9 +22,11 @@ struct Linear_ {
         const Shape &x = s.in(0), &w = s.in(1);
         s.require(x.rank() >= 1 && w.rank() == 2, "x (…, K) and a weight with two axes are needed");
         const Index k = w[transposed ? 1 : 0], n = w[transposed ? 0 : 1];
-        s.require(x.back() == k, transposed ? "the last axis of x must be as long as axis 1 of the transposed weight (N, K)"
-                                            : "the last axis of x must be as long as axis 0 of the weight (K, N)");
-        if (s.inputs() > 2) s.require(s.in(2).rank() == 1 && s.in(2)[0] == n, "the bias must have one element for each output");
+        s.require(x.back() == k, transposed
+                                     ? "the last axis of x must be as long as axis 1 of the transposed weight (N, K)"
+                                     : "the last axis of x must be as long as axis 0 of the weight (K, N)");
+        if (s.inputs() > 2)
+            s.require(s.in(2).rank() == 1 && s.in(2)[0] == n, "the bias must have one element for each output");
         s.output(x.replaced(x.rank() - 1, n));
     }
     void forward(Forward<Real>& f) const {
@@ -150,7 +152,8 @@ struct Matmul {
         const Shape la = leading(a), lb = leading(b);
         for (std::size_t i = 1; i <= std::min(la.rank(), lb.rank()); ++i) {
             const Index x = la[la.rank() - i], y = lb[lb.rank() - i];
-            s.require(x == y || x == 1 || y == 1, "the leading axes must broadcast: lengths are equal or one of them is 1");
+            s.require(x == y || x == 1 || y == 1,
+                      "the leading axes must broadcast: lengths are equal or one of them is 1");
         }
         Shape c = detail::broadcast(name, la, lb);
         if (a.rank() > 1) c = c.inserted(c.rank(), transpose_a ? a.back() : a[a.rank() - 2]);
@@ -199,7 +202,9 @@ struct Matmul {
     /// The gradient of operand i as a product that waits, if i is a weight: a parameter, or what all rows are multiplied with.
     bool defer(Backward<Real>& b, const Plan& p, Index i) const {
         const bool left = i == p.l;
-        const auto flat = [](Index rows, Index columns) { return rows == 1 || columns == 1; };  // equal to its transpose
+        const auto flat = [](Index rows, Index columns) {
+            return rows == 1 || columns == 1;
+        };  // equal to its transpose
         const bool turn_x = left ? !p.tr && !flat(p.k, p.n) : p.tl && !flat(p.m, p.k);
         const bool turn_g = left && !flat(p.m, p.n);
         const bool weight = b.is_parameter(i) || (!left && !turn_x && !b.is_parameter(p.l));
@@ -235,8 +240,8 @@ Var<Real> linear(Var<Real> x, Var<Real> weight, Var<Real> bias, bool transposed)
     return apply(Linear_<Real>{transposed}, std::move(x), std::move(weight));
 }
 
-#define UNROLL_INSTANTIATE(R)                                 \
-    template Var<R> matmul(Var<R>, Var<R>, bool, bool);       \
+#define UNROLL_INSTANTIATE(R)                           \
+    template Var<R> matmul(Var<R>, Var<R>, bool, bool); \
     template Var<R> linear(Var<R>, Var<R>, Var<R>, bool);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -98,7 +98,8 @@ struct LayerNorm_ {
     void infer(Shapes& s) const {
         s.require(s.in(0).rank() >= 1 && s.in(0).back() >= 1, "x needs a last axis of at least one element");
         for (Index i = 1; i < s.inputs(); ++i)
-            s.require(s.in(i) == Shape{s.in(0).back()}, "weight and bias must have one element for each of the last axis");
+            s.require(s.in(i) == Shape{s.in(0).back()},
+                      "weight and bias must have one element for each of the last axis");
         s.output(s.in(0));
     }
     /// h = (x − m)·s
@@ -184,9 +185,9 @@ Var<Real> layer_norm(Var<Real> x, Var<Real> weight, Var<Real> bias, double eps) 
     return apply(LayerNorm_<Real>{eps}, std::move(x));
 }
 
-#define UNROLL_INSTANTIATE(R)                                               \
-    template Var<R> softmax(Var<R>, Index);                                 \
-    template Var<R> log_softmax(Var<R>, Index);                             \
+#define UNROLL_INSTANTIATE(R)                   \
+    template Var<R> softmax(Var<R>, Index);     \
+    template Var<R> log_softmax(Var<R>, Index); \
     template Var<R> layer_norm(Var<R>, Var<R>, Var<R>, double);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

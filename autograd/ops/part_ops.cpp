@@ -74,8 +74,9 @@ struct Slice {
         s.output(x.replaced(at, end - begin));
     }
     [[noreturn]] void out_of_range(Index value, Index n, Index most) const {
-        detail::fail_index(name, fmt::format("position {} is out of range along axis {} of length {} (allowed: {} to {})",
-                                             value, axis, n, -n, most));
+        detail::fail_index(name,
+                           fmt::format("position {} is out of range along axis {} of length {} (allowed: {} to {})",
+                                       value, axis, n, -n, most));
     }
     Part part(const Shape& x) const { return Part(x, static_cast<std::size_t>(axis), begin, end - begin); }
     void forward(Forward<Real>& f) const {
@@ -204,7 +205,8 @@ Vars<Real> split(Var<Real> x, Index parts, Index axis) {
     const Index n = x.shape()[detail::normal_axis("split", axis, x.rank())];
     if (parts < 1) detail::fail_value("split", fmt::format("the number of parts must be 1 or more; got {}", parts));
     if (n % parts != 0)
-        detail::fail_shape("split", fmt::format("axis {} cannot be split into {} equal parts", axis, parts), {x.shape()});
+        detail::fail_shape("split", fmt::format("axis {} cannot be split into {} equal parts", axis, parts),
+                           {x.shape()});
     return split(std::move(x), Axes(static_cast<std::size_t>(parts), n / parts), axis);
 }
 
@@ -218,8 +220,10 @@ Vars<Real> split(Var<Real> x, const Axes& lengths, Index axis) {
         total += length;
     }
     if (lengths.empty() || negative || total != x.shape()[at])
-        detail::fail_shape("split", fmt::format("the lengths ({}) must be 0 or more, and their sum the length of axis {}",
-                                                fmt::join(lengths, ", "), axis), {x.shape()});
+        detail::fail_shape("split",
+                           fmt::format("the lengths ({}) must be 0 or more, and their sum the length of axis {}",
+                                       fmt::join(lengths, ", "), axis),
+                           {x.shape()});
     Vars<Real> out(lengths.size());
     Split<Real> op{static_cast<Index>(at), lengths};
     constexpr std::size_t kMostUnequal = 16;  // of one op (Shapes::output)
@@ -243,11 +247,11 @@ Var<Real> concat(const Vars<Real>& parts, Index axis) {
     return std::move(out[0]);
 }
 
-#define UNROLL_INSTANTIATE(R)                                     \
-    template Var<R> slice(Var<R>, Index, Index, Index);           \
-    template Var<R> select(Var<R>, Index, Index);                 \
-    template Vars<R> split(Var<R>, Index, Index);                 \
-    template Vars<R> split(Var<R>, const Axes&, Index);           \
+#define UNROLL_INSTANTIATE(R)                           \
+    template Var<R> slice(Var<R>, Index, Index, Index); \
+    template Var<R> select(Var<R>, Index, Index);       \
+    template Vars<R> split(Var<R>, Index, Index);       \
+    template Vars<R> split(Var<R>, const Axes&, Index); \
     template Var<R> concat(const Vars<R>&, Index);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

@@ -62,7 +62,8 @@ struct Reading {
 };
 
 template <class Real>
-Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result, const Grid& grid, Index part, Index parts) {
+Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result, const Grid& grid, Index part,
+                      Index parts) {
     if (is_joined_shape(shape, result, parts)) return {data + part * grid.cols, parts * grid.cols, 1, false};
     const Shape joined = joined_shape(result, parts);
     if (shape.size() == 1 && parts == 1) return {data, 0, 0, false};
@@ -70,7 +71,8 @@ Reading<Real> reading(const Real* data, const Shape& shape, const Shape& result,
     if (shape.rank() >= 1 && shape.back() == joined.back() && shape.size() == shape.back())
         return {data + part * grid.cols, 0, 1, false};
     // One value for each row.
-    if (parts == 1 && shape.rank() == result.rank() && shape.back() == 1 && shape.replaced(shape.rank() - 1, grid.cols) == result)
+    if (parts == 1 && shape.rank() == result.rank() && shape.back() == 1 &&
+        shape.replaced(shape.rank() - 1, grid.cols) == result)
         return {data, 1, 0, false};
     return {data, 0, 0, true};
 }
@@ -87,7 +89,8 @@ struct Pointwise {
     std::span<const double> parameters;  // valid while recording only; saved for backward
     std::string_view shown = name;
     static constexpr int kPlaces = 8;
-    std::array<std::int8_t, kPlaces> saved_at{-1, -1, -1, -1, -1, -1, -1, -1};  // the operand whose memory holds it, or −1
+    // The operand whose memory holds it, or −1.
+    std::array<std::int8_t, kPlaces> saved_at{-1, -1, -1, -1, -1, -1, -1, -1};
 
     std::string_view display_name() const noexcept { return shown; }
 
@@ -128,7 +131,8 @@ struct Pointwise {
         Real numbers[kMost];
         PoolVector<Real*> expanded;
         for (std::size_t i = 0; i < operands.size(); ++i)
-            in[i] = read(f.in(operands[i].input).data, f.in_shape(operands[i].input), result, grid, operands[i], expanded);
+            in[i] =
+                read(f.in(operands[i].input).data, f.in_shape(operands[i].input), result, grid, operands[i], expanded);
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             numbers[p] = Real(parameters[p]);
             in[operands.size() + p] = {&numbers[p], 0, 0};
@@ -157,7 +161,8 @@ struct Pointwise {
             if (a.needs_input >> i & 1) f.save_in(operands[i].input);
         for (int k = 0; k < results; ++k)
             if (a.needs_output >> k & 1) f.save_out(k);
-        if (!parameters.empty()) std::copy_n(numbers, parameters.size(), f.save(Shape{static_cast<Index>(parameters.size())}));
+        if (!parameters.empty())
+            std::copy_n(numbers, parameters.size(), f.save(Shape{static_cast<Index>(parameters.size())}));
     }
 
     void backward(unroll::Backward<Real>& b) const {
@@ -177,26 +182,26 @@ struct Pointwise {
         for (int i = 0; i < plan.program.inputs; ++i) {
             const Source& source = plan.reads[static_cast<std::size_t>(i)];
             switch (source.kind) {
-                case Source::Kind::input:
-                    if (source.index < operands.size()) {
-                        const PointwiseOperand& o = operands[source.index];
-                        in[i] = read(b.in(o.input).data, b.saved_in_shape(o.input), result, grid, o, temporary);
-                    } else {
-                        in[i] = {numbers + (source.index - operands.size()), 0, 0};
-                    }
-                    break;
-                case Source::Kind::output: in[i] = {b.out(source.index).data, grid.cols, 1}; break;
-                case Source::Kind::saved: {
-                    const int place = place_of(source.index);
-                    if (place < 0) {
-                        in[i] = {b.saved(saved_number(source.index)).data, grid.cols, 1};
-                    } else {
-                        const PointwiseOperand& o = operands[static_cast<std::size_t>(place)];
-                        in[i] = {b.in(o.input).data + o.part * grid.cols, o.parts * grid.cols, 1};
-                    }
-                    break;
+            case Source::Kind::input:
+                if (source.index < operands.size()) {
+                    const PointwiseOperand& o = operands[source.index];
+                    in[i] = read(b.in(o.input).data, b.saved_in_shape(o.input), result, grid, o, temporary);
+                } else {
+                    in[i] = {numbers + (source.index - operands.size()), 0, 0};
                 }
-                case Source::Kind::gradient: in[i] = {b.gout(source.index).data, grid.cols, 1}; break;
+                break;
+            case Source::Kind::output: in[i] = {b.out(source.index).data, grid.cols, 1}; break;
+            case Source::Kind::saved: {
+                const int place = place_of(source.index);
+                if (place < 0) {
+                    in[i] = {b.saved(saved_number(source.index)).data, grid.cols, 1};
+                } else {
+                    const PointwiseOperand& o = operands[static_cast<std::size_t>(place)];
+                    in[i] = {b.in(o.input).data + o.part * grid.cols, o.parts * grid.cols, 1};
+                }
+                break;
+            }
+            case Source::Kind::gradient: in[i] = {b.gout(source.index).data, grid.cols, 1}; break;
             }
         }
         // Where each gradient goes: straight to its place if the operand was not broadcast, otherwise to a full array first.
@@ -217,7 +222,8 @@ struct Pointwise {
             if (o.part != 0 || !(needed >> o.input & 1)) continue;
             Target& target = targets[o.input];
             bool complete = !twice;  // every part gets a gradient, so that nothing need be set to zero first
-            for (int p = 0; p < o.parts; ++p) complete = complete && plan.gradient_of_input[s + static_cast<std::size_t>(p)] >= 0;
+            for (int p = 0; p < o.parts; ++p)
+                complete = complete && plan.gradient_of_input[s + static_cast<std::size_t>(p)] >= 0;
             target.direct = is_joined_shape(b.in_shape(o.input), result, o.parts);
             const Index size = grid.rows * grid.cols * o.parts;
             if (target.direct) {
@@ -292,10 +298,10 @@ void run_pointwise(std::string_view name, const PointwiseCall& call, std::span<c
     apply_all<Real>(Pointwise<Real>{call.function, nullptr, operands, call.parameters, name}, in, out);
 }
 
-template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>, std::span<Var<float>>,
-                            std::span<Var<float>>);
-template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>, std::span<Var<double>>,
-                            std::span<Var<double>>);
+template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>,
+                            std::span<Var<float>>, std::span<Var<float>>);
+template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>,
+                            std::span<Var<double>>, std::span<Var<double>>);
 template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>,
                             std::span<Var<Dual<double>>>, std::span<Var<Dual<double>>>);
 

@@ -96,7 +96,8 @@ constexpr auto operand_table() {
 
 /// The type of a function's result when it is called with N symbols.
 template <class Function, std::size_t... I>
-auto result_of(std::index_sequence<I...>) -> decltype(std::declval<Function&>()((static_cast<void>(I), std::declval<Symbol>())...));
+auto result_of(std::index_sequence<I...>)
+    -> decltype(std::declval<Function&>()((static_cast<void>(I), std::declval<Symbol>())...));
 
 template <class... Operands>
 inline constexpr auto kOperandTable = operand_table<Operands...>();

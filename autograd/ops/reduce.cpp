@@ -156,10 +156,10 @@ Var<Real> var(Var<Real> x, const Axes& axes, Index correction, bool keep_dims) {
     return apply(Variance<Real>{{axes, keep_dims}, correction}, std::move(x));
 }
 
-#define UNROLL_INSTANTIATE(R)                                  \
-    template Var<R> sum(Var<R>, const Axes&, bool);            \
-    template Var<R> mean(Var<R>, const Axes&, bool);           \
-    template Var<R> logsumexp(Var<R>, const Axes&, bool);      \
+#define UNROLL_INSTANTIATE(R)                             \
+    template Var<R> sum(Var<R>, const Axes&, bool);       \
+    template Var<R> mean(Var<R>, const Axes&, bool);      \
+    template Var<R> logsumexp(Var<R>, const Axes&, bool); \
     template Var<R> var(Var<R>, const Axes&, Index, bool);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

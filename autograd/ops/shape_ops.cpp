@@ -99,7 +99,8 @@ struct BroadcastTo {
     void infer(Shapes& s) const {
         if (!detail::broadcasts_to(s.in(0), shape))
             s.fail(fmt::format("the operand must broadcast to {}: aligned at the last axis, lengths are equal or the "
-                               "operand's is 1", to_string(shape)));
+                               "operand's is 1",
+                               to_string(shape)));
         s.output(shape);
     }
     void forward(Forward<Real>& f) const {
@@ -158,7 +159,8 @@ Var<Real> reshape(Var<Real> x, const Axes& lengths) {
     const auto shown = [&] { return fmt::format("({})", fmt::join(lengths, ", ")); };
     Index known = 1, open = 0;
     for (const Index length : lengths) {
-        if (length < -1) detail::fail_value("reshape", fmt::format("a length is 0 or more, or −1 once; got {}", shown()));
+        if (length < -1)
+            detail::fail_value("reshape", fmt::format("a length is 0 or more, or −1 once; got {}", shown()));
         if (length == -1)
             ++open;
         else
@@ -226,14 +228,14 @@ Var<Real> flip(Var<Real> x, const Axes& axes) {
     return apply(std::move(op), std::move(x));
 }
 
-#define UNROLL_INSTANTIATE(R)                             \
-    template Var<R> reshape(Var<R>, const Axes&);         \
-    template Var<R> reshape(Var<R>, const Shape&);        \
-    template Var<R> squeeze(Var<R>, Index);               \
-    template Var<R> unsqueeze(Var<R>, Index);             \
-    template Var<R> permute(Var<R>, const Axes&);         \
-    template Var<R> transpose(Var<R>, Index, Index);      \
-    template Var<R> broadcast_to(Var<R>, const Shape&);   \
+#define UNROLL_INSTANTIATE(R)                           \
+    template Var<R> reshape(Var<R>, const Axes&);       \
+    template Var<R> reshape(Var<R>, const Shape&);      \
+    template Var<R> squeeze(Var<R>, Index);             \
+    template Var<R> unsqueeze(Var<R>, Index);           \
+    template Var<R> permute(Var<R>, const Axes&);       \
+    template Var<R> transpose(Var<R>, Index, Index);    \
+    template Var<R> broadcast_to(Var<R>, const Shape&); \
     template Var<R> flip(Var<R>, const Axes&);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)

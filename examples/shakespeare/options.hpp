@@ -40,8 +40,9 @@ struct Recipe {
     double average = 0;  ///< decay of the moving average of weights that is evaluated and saved; 0: none
     double val_fraction = 0.1;
     std::uint64_t seed = 1;
-    Index validate_every = -1;  ///< steps; 0: at the end alone; -1: a twelfth of the run. It decides which model is kept
-    Index patience = 0;         ///< validations without improvement after which to stop; 0: never
+    Index validate_every =
+        -1;              ///< steps; 0: at the end alone; -1: a twelfth of the run. It decides which model is kept
+    Index patience = 0;  ///< validations without improvement after which to stop; 0: never
 };
 
 struct TrainOptions {

@@ -48,8 +48,9 @@ int run(const SampleOptions& options) {
     const auto show = [&](const std::string& text) { write(terminal ? without_controls(text) : text); };
     show(options.prime);
     generate(*saved.model, prime, options.length, sampler, random, [&](Index id) {
-        show(saved.vocabulary.decode(id));
-        if (terminal) std::fflush(stdout);
+        const std::string text = saved.vocabulary.decode(id);
+        show(text);
+        if (terminal || text == "\n") std::fflush(stdout);  // a pipe gets whole lines
         return !interrupt.requested() && failed == 0;
     });
     write("\n");

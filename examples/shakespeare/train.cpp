@@ -31,6 +31,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// A word as a shell takes it from a command that is pasted there.
+std::string shell_word(const std::string& text) {
+    constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./-+=:,@%";
+    if (!text.empty() && text.find_first_not_of(kPlain) == std::string::npos) return text;
+    std::string quoted = "'";
+    for (const char c : text)
+        if (c == '\'')
+            quoted += "'\\''";
+        else
+            quoted += c;
+    return quoted + "'";
+}
+
 constexpr Index kLogEvery = 10;       // steps
 constexpr Index kSampleLength = 240;  // characters
 constexpr Index kUnmeasured = 2;      // first steps, slower than the others
@@ -300,7 +313,7 @@ double Run::finish(const std::string& program) {
                    bits_per_symbol(validation_loss_), corpus_.split.validation.describe());
     fmt::print("model            {} (after step {})\n", folder_.model().string(), with_commas(best_step));
     fmt::print("loss curve       {}\n", folder_.curve().string());
-    fmt::print("write more       {} sample --model {}\n", program, folder_.path.string());
+    fmt::print("write more       {} sample --model {}\n", shell_word(program), shell_word(folder_.path.string()));
     return validation_loss_;
 }
 
@@ -314,7 +327,7 @@ int Run::operator()(const std::string& program) {
         draw_curve();
         bar_.finish();
         fmt::print("\nstopped after step {}; go on with: {} train --resume {}\n", with_commas(trainer_.steps()),
-                   program, folder_.path.string());
+                   shell_word(program), shell_word(folder_.path.string()));
         return interrupt_.exit_code();
     }
     const double loss = finish(program);

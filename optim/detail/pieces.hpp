@@ -2,8 +2,8 @@
 // alone, so that what is summed piece by piece is the same bits for any number of threads.
 #pragma once
 
-#include <unroll/autograd/threads.hpp>
 #include <unroll/autograd/pool_vector.hpp>
+#include <unroll/autograd/threads.hpp>
 
 #include <algorithm>
 

@@ -21,18 +21,24 @@ example_packages=(libcli11-dev)
 test_packages=(libgtest-dev libgmock-dev pkg-config python3)
 download_packages=(curl ca-certificates)
 
-# need_packages NAME...: installs those that are missing, and says which. Where it may not, prints the one command to
-# run and exits with 2. On a system without dpkg it leaves the search to CMake.
-need_packages() {
+# missing_packages NAME...: prints those that are not installed, one a line; none on a system without dpkg.
+missing_packages() {
     command -v dpkg-query >/dev/null 2>&1 || return 0
-    local missing=() name
+    local name
     local -A installed=()
     while read -r name; do
         installed[$name]=1
     done < <(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null | sed -n 's/ installed$//p')
     for name in "$@"; do
-        [ -n "${installed[$name]:-}" ] || missing+=("$name")
+        [ -n "${installed[$name]:-}" ] || printf '%s\n' "$name"
     done
+}
+
+# need_packages NAME...: installs those that are missing, and says which. Where it may not, prints the one command to
+# run and exits with 2. On a system without dpkg it leaves the search to CMake.
+need_packages() {
+    local missing=()
+    mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
 
     local as_root=()

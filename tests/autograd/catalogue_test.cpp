@@ -1,5 +1,6 @@
 // The sweep over the catalogue: every sample row of every op, in every way that its operands can come.
 #include <unroll/autograd/catalogue.hpp>
+#include <unroll/tests/support/source_folder.hpp>
 
 #include "catalogue/sweep.hpp"
 
@@ -36,12 +37,7 @@ const Samples& all_samples() {
 
 namespace {
 
-using test::checked;
-using test::Feed;
-using test::Sample;
-using test::Sizes;
-using test::title;
-using test::WrongCall;
+using namespace test;
 
 void expect_gradients(const Sample& sample, const Sizes& sizes, const Feed& feed, GradcheckOptions options) {
     auto function = checked(sample, sizes, feed);
@@ -276,7 +272,7 @@ std::set<std::string> catalogue_names() {
     return names;
 }
 
-const std::filesystem::path kAutograd = std::filesystem::path(UNROLL_SOURCE_DIR) / "autograd";
+const std::filesystem::path kAutograd = test::source_file("autograd");
 
 TEST(Catalogue, ListsWhatTheHeadersDeclare) {
     const std::string ops = text_of(kAutograd / "ops.hpp"), elementwise = text_of(kAutograd / "ops/elementwise.hpp");

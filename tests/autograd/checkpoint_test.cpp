@@ -18,7 +18,8 @@ struct Model {
         });
     }
     Var<double> part(Var<double> x, int times) {
-        for (int i = 0; i < times; ++i) x = tanh(linear<double>(x, w)) * (1.0 + 0.01 * static_cast<double>(random.next_call()));
+        for (int i = 0; i < times; ++i)
+            x = tanh(linear<double>(x, w)) * (1.0 + 0.01 * static_cast<double>(random.next_call()));
         return x;
     }
 };
@@ -36,7 +37,8 @@ Outcome run(bool checkpointed) {
     Var<double> y = x;
     for (int s = 0; s < 4; ++s) {
         if (checkpointed)
-            y = checkpoint<double>([&m](std::span<const Var<double>> in) { return Vars<double>{m.part(in[0], 3)}; }, Vars<double>{y})[0];
+            y = checkpoint<double>([&m](std::span<const Var<double>> in) { return Vars<double>{m.part(in[0], 3)}; },
+                                   Vars<double>{y})[0];
         else
             y = m.part(y, 3);
     }
@@ -56,7 +58,10 @@ TEST(Checkpoint, KeepsOneNodeAndUsesParametersThatOnlyTheFunctionKnows) {
     Model m;
     Tape<double> tape;
     const auto out = checkpoint<double>(
-        [&m](std::span<const Var<double>>) { return Vars<double>{m.part(Var<double>(full<double>({3, 5}, 0.3)), 3)}; }, {});
+        [&m](std::span<const Var<double>>) {
+            return Vars<double>{m.part(Var<double>(full<double>({3, 5}, 0.3)), 3)};
+        },
+        {});
     EXPECT_EQ(tape.node_count(), 1);
     tape.backward(sum(out[0]));
     EXPECT_TRUE(m.store.gradients().has(m.w.entry()));
@@ -64,8 +69,9 @@ TEST(Checkpoint, KeepsOneNodeAndUsesParametersThatOnlyTheFunctionKnows) {
 
 TEST(Checkpoint, WithoutATapeIsAPlainCall) {
     Model m;
-    const auto out = checkpoint<double>([&m](std::span<const Var<double>> in) { return Vars<double>{m.part(in[0], 1)}; },
-                                        Vars<double>{Var<double>(full<double>({3, 5}, 0.3))});
+    const auto out =
+        checkpoint<double>([&m](std::span<const Var<double>> in) { return Vars<double>{m.part(in[0], 1)}; },
+                           Vars<double>{Var<double>(full<double>({3, 5}, 0.3))});
     EXPECT_EQ(out[0].shape(), (Shape{3, 5}));
 }
 

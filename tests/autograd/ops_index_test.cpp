@@ -1,4 +1,6 @@
 // Choosing by position and by mask: embedding, index_select, gather, one_hot, masked_fill, where.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 #include <unroll/autograd/parameter.hpp>
@@ -8,13 +10,7 @@
 namespace unroll {
 namespace {
 
-using test::Array;
-using test::counted;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::integers;
-using test::message_of;
+using namespace test;
 
 
 TEST(Embedding, TakesRows) {

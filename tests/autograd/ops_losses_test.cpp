@@ -1,4 +1,6 @@
 // Losses: PyTorch's numbers, special values, gradients by both operands, errors.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 #include <limits>
@@ -7,14 +9,7 @@ namespace unroll {
 namespace {
 
 using nlohmann::json;
-using test::Array;
-using test::expect_golden;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::golden_array;
-using test::integers;
-using test::message_of;
+using namespace test;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 const double kNan = std::numeric_limits<double>::quiet_NaN();

@@ -1,4 +1,6 @@
 // Products: matmul against a plain loop for every combination of ranks, transposes and broadcasts, linear, deferral, errors.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 #include <unroll/autograd/parameter.hpp>
@@ -6,11 +8,7 @@
 namespace unroll {
 namespace {
 
-using test::Array;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::message_of;
+using namespace test;
 
 /// numpy.matmul after swapping the last two axes where asked for.
 Array reference(Array a, Array b, bool ta, bool tb) {

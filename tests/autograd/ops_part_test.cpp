@@ -1,15 +1,12 @@
 // Parts and wholes: slice, select, split, concat. Values, shared memory, gradients (several readers of one value), errors.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 namespace unroll {
 namespace {
 
-using test::Array;
-using test::counted;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::message_of;
+using namespace test;
 
 TEST(Parts, SliceAlongAnyAxis) {
     const Array x = counted({3, 4, 2});

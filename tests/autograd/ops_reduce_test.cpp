@@ -1,4 +1,6 @@
 // Reductions over axes: values against loops and NumPy's conventions, gradients, special values, errors.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 #include <limits>
@@ -6,12 +8,7 @@
 namespace unroll {
 namespace {
 
-using test::Array;
-using test::counted;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::message_of;
+using namespace test;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 const double kNan = std::numeric_limits<double>::quiet_NaN();

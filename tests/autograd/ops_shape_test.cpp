@@ -1,15 +1,12 @@
 // Shape ops: reshape, squeeze, unsqueeze, permute, transpose, broadcast_to, flip. Values, shared memory, gradients, errors.
+// Formatted by hand: a short lambda with braces inside stays on one line.
+// clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
 namespace unroll {
 namespace {
 
-using test::Array;
-using test::counted;
-using test::expect_gradients;
-using test::expect_values;
-using test::filled;
-using test::message_of;
+using namespace test;
 
 std::size_t at(const Shape& shape, std::initializer_list<Index> position) {
     std::size_t flat = 0, axis = 0;

@@ -63,10 +63,12 @@ TEST(DataParallel, ErrorInOnePartLeavesTheStoreUsable) {
         for (double& x : v) x = 1;
     });
     DataParallel<double> parallel(store);
-    EXPECT_THROW(parallel.backward(64, [&](Shard s) -> Var<double> {
-        if (s.number == 1) throw ValueError("part");
-        return sum(w * w);
-    }), ValueError);
+    EXPECT_THROW(parallel.backward(64,
+                                   [&](Shard s) -> Var<double> {
+                                       if (s.number == 1) throw ValueError("part");
+                                       return sum(w * w);
+                                   }),
+                 ValueError);
     store.zero_grad();
     EXPECT_NO_THROW(parallel.backward(64, [&](Shard) { return sum(w * w); }));
     EXPECT_EQ(w.gradient()(0, 0), 2.0 * static_cast<double>(shard_count(64)));

@@ -188,8 +188,10 @@ TEST(Tape, ValueOfAStandingTapeIsRefusedAndOfAFinishedOneIsPlain) {
 TEST(Tape, LossMustBeOneElementMadeOnThisTape) {
     Model m;
     Tape<double> tape;
-    EXPECT_THAT(error_message<ShapeError>([&] { tape.backward(linear<double>(kInput, m.w)); }), HasSubstr("exactly one element"));
-    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(sum(kInput)); }), HasSubstr("anything that needs a gradient"));
+    EXPECT_THAT(error_message<ShapeError>([&] { tape.backward(linear<double>(kInput, m.w)); }),
+                HasSubstr("exactly one element"));
+    EXPECT_THAT(error_message<UsageError>([&] { tape.backward(sum(kInput)); }),
+                HasSubstr("anything that needs a gradient"));
     EXPECT_THAT(error_message<UsageError>([&] { tape.backward(Var<double>()); }), HasSubstr("empty"));
 }
 
@@ -224,6 +226,82 @@ TEST(Tape, HooksSeeTheCompleteGradientAndMayChangeIt) {
     tape.backward(sum(y) + sum(y * 3.0));
     EXPECT_EQ(seen, values({2}, {4, 4}));
     EXPECT_EQ(tape.gradient(x), values({2}, {80, 80}));
+}
+
+TEST(Tape, HooksOfLeavesRunToo) {
+    Model m;
+    Tape<double> tape;
+    Var<double> x(values({2}, {1, 2})), unused(values({1}, {3}));
+    tape.watch(x);
+    tape.watch(unused);
+    const auto tenfold = [](Tensor<double>& g) { g = g * 10.0; };
+    int runs = 0;
+    tape.hook(x, tenfold);
+    tape.hook(m.b, tenfold);
+    tape.hook(unused, [&](Tensor<double>&) { ++runs; });
+    const Var<double> y = sum(x * 2.0) + m.loss(kInput);
+    {
+        Model plain;
+        Tape<double> other;
+        other.backward(plain.loss(kInput));
+        tape.backward(y);
+        EXPECT_EQ(m.b.gradient(), Tensor<double>(plain.b.gradient() * 10.0));
+        EXPECT_EQ(m.w.gradient(), plain.w.gradient());
+    }
+    EXPECT_EQ(tape.gradient(x), values({2}, {20, 20}));
+    EXPECT_EQ(runs, 0);  // no gradient has arrived
+}
+
+TEST(Tape, AVectorThatIsMultipliedOnBothSidesHasOneGradient) {
+    ParameterStore<double> store;
+    const Scope<double> at(store);
+    const Index n = 5;
+    const auto p = at.parameter("p", {n}, [](auto v, const Shape&, auto&) {
+        for (std::size_t i = 0; i < v.size(); ++i) v[i] = 1.0 + static_cast<double>(i);
+    });
+    const Var<double> a(values({2, 5}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10})), u(values({5}, {5, 4, 3, 2, 1}));
+    Tape<double> tape;
+    tape.backward(matmul<double>(p, p) + sum(matmul<double>(a, p)) + matmul<double>(u, p) + matmul<double>(p, u));
+    // 2p + the sums of a's columns + 2u
+    EXPECT_EQ(p.gradient(), values({5}, {2 + 7 + 10, 4 + 9 + 8, 6 + 11 + 6, 8 + 13 + 4, 10 + 15 + 2}));
+}
+
+TEST(Tape, AParameterMayBeTheLoss) {
+    ParameterStore<double> store;
+    const auto p = Scope<double>(store).parameter("p", {1}, [](auto v, const Shape&, auto&) { v[0] = 3; });
+    Gradients<double> own(store);
+    Gradients<double>* into[] = {&own};
+    Tape<double> tape;
+    const Var<double> used = p * 1.0;  // so that the tape knows it
+    tape.backward_into(p, into, {.keep = true});
+    EXPECT_EQ(own.data(p.entry())[0], 1.0);
+    EXPECT_EQ(p.gradient(), values({1}, {0}));
+    tape.backward(p);
+    EXPECT_EQ(p.gradient(), values({1}, {1}));
+}
+
+TEST(Tape, NodesCanBeTakenBack) {
+    Var<double> x(values({2}, {1, 2}));
+    Tape<double> tape;
+    tape.watch(x);
+    const Var<double> y = sum(x * 3.0);
+    const Index position = tape.position();
+    const Var<double> gone = x * 5.0;
+    const Var<double> more = sum(gone);
+    tape.drop_from(position);
+    EXPECT_EQ(tape.node_count(), position);
+    EXPECT_THROW(tape.backward(more), UsageError);  // a constant now
+    tape.backward(y + sum(gone * x));
+    EXPECT_EQ(tape.gradient(x), values({2}, {3 + 5, 3 + 10}));
+    EXPECT_THROW(
+        {
+            Tape<double> other;
+            other.watch(x);
+            const Var<double> z = sum(x * 1.0);
+            other.hook(z, [&](Tensor<double>&) { other.drop_from(0); });
+            other.backward(z);
+        },
+        UsageError);
 }
 
 TEST(Tape, ParameterHookRunsBeforeTheGradientIsAdded) {
@@ -318,8 +396,12 @@ TEST(Tape, CountDumpAndDrawingNameWhatIsThere) {
     for (const TapeCount& c : count) {
         nodes += c.nodes;
         // tanh keeps its result (4, 2); linear keeps its input (4, 3), and the weight belongs to the store.
-        if (c.op == "tanh") { EXPECT_EQ(c.saved_bytes, 4 * 2 * 8); }
-        if (c.op == "linear") { EXPECT_EQ(c.saved_bytes, 4 * 3 * 8); }
+        if (c.op == "tanh") {
+            EXPECT_EQ(c.saved_bytes, 4 * 2 * 8);
+        }
+        if (c.op == "linear") {
+            EXPECT_EQ(c.saved_bytes, 4 * 3 * 8);
+        }
     }
     EXPECT_EQ(nodes, 3);
     EXPECT_THAT(tape.dump(), HasSubstr("linear(const, w, b)"));

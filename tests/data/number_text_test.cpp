@@ -1,12 +1,18 @@
 // Numbers as people read them, at the edges where digits and units change.
 #include <unroll/data/number_text.hpp>
 
+#include <unroll/autograd/error.hpp>
+#include <unroll/tests/support/error_message.hpp>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+#include <string>
 
 namespace {
+
+using unroll::test::error_message;
 
 TEST(NumberText, CommasStandBetweenThousands) {
     EXPECT_EQ(unroll::with_commas(0), "0");
@@ -41,6 +47,21 @@ TEST(NumberText, DurationsGrowFromSecondsToDays) {
     EXPECT_EQ(unroll::duration_text(3 * 86400 + 4 * 3600 + 3599), "3 d 4 h");
     EXPECT_EQ(unroll::duration_text(-1), "–");
     EXPECT_EQ(unroll::duration_text(INFINITY), "–");
+}
+
+TEST(NumberText, NumbersAreReadWholeOrNotAtAll) {
+    EXPECT_EQ(unroll::parse_number("3e-3", "the learning rate"), 3e-3);
+    EXPECT_EQ(unroll::parse_number("-0.5", "x"), -0.5);
+    EXPECT_TRUE(std::isnan(unroll::parse_number("nan", "x")));
+    EXPECT_EQ(unroll::parse_count("2000", "the number of steps"), 2000);
+    for (const char* text : {"", "x", "1x", " 1", "1 ", "0x10", "1,5"}) {
+        EXPECT_EQ(error_message<unroll::ValueError>([&] { unroll::parse_number(text, "the learning rate"); }),
+                  std::string("the learning rate must be a number; got '") + text + "'");
+        EXPECT_THROW(unroll::parse_count(text, "x"), unroll::ValueError);
+    }
+    for (const char* text : {"-1", "1.5", "1e3", "nan", "9223372036854775808"})
+        EXPECT_EQ(error_message<unroll::ValueError>([&] { unroll::parse_count(text, "the number of steps"); }),
+                  std::string("the number of steps must be a whole number, 0 or more; got '") + text + "'");
 }
 
 }  // namespace

@@ -126,6 +126,7 @@ class BadInput(ExampleCase):
             "truncated in its header": whole[:100],
             "truncated in its data": whole[:-1],
             "longer": whole + b"x",
+            "with one bit turned over": whole[:-100] + bytes([whole[-100] ^ 4]) + whole[-99:],
             "a text": PLAY.read_bytes(),
             "another size": with_metadata(options=json.dumps({**options, "hidden": 17})),
             "a huge size": with_metadata(options=json.dumps({**options, "hidden": 10**12})),

@@ -39,6 +39,23 @@ class Hello(ExampleCase):
         self.assertNotIn("\x1b", result.stdout)
 
 
+class BadArguments(ExampleCase):
+    def test_are_one_line(self):
+        for program, arguments, word in [
+            ("hello", ["x"], "the learning rate must be a number; got 'x'"),
+            ("hello", ["nan"], "lr"),
+            ("custom_cell", ["0.1x"], "the learning rate must be a number; got '0.1x'"),
+            ("custom_cell", ["nan"], "lr"),
+            ("min_char_rnn", [PLAY, "many"], "the number of steps must be a whole number, 0 or more; got 'many'"),
+            ("min_char_rnn", [PLAY, -1], "the number of steps"),
+            ("min_char_rnn", [PLAY, 1, "nan"], "lr"),
+            ("min_char_rnn", [], "usage"),
+            ("min_char_rnn", ["absent.txt"], "absent.txt"),
+        ]:
+            with self.subTest(program=program, arguments=arguments):
+                self.assert_one_line(self.run_example(program, *arguments, expect=1).stderr, program, word)
+
+
 class MinCharRnn(ExampleCase):
     def final_loss(self, *arguments):
         return losses(self.run_example("min_char_rnn", PLAY, 2000, *arguments).stdout)[-1]
@@ -48,10 +65,6 @@ class MinCharRnn(ExampleCase):
 
     def test_does_not_without_a_learning_rate(self):
         self.assert_not_within(self.final_loss(0), MIN_CHAR_RNN_LOSS)
-
-    def test_a_missing_text_is_one_line(self):
-        self.assert_one_line(self.run_example("min_char_rnn", expect=1).stderr, "usage")
-        self.assert_one_line(self.run_example("min_char_rnn", "absent.txt", expect=1).stderr, "absent.txt")
 
 
 class CustomCell(ExampleCase):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import unittest
 import xml.etree.ElementTree
 
@@ -19,10 +20,11 @@ class Losses(ExampleCase):
                 self.run_example("shakespeare", "train", *SHORT, "--cell", cell, "--out", cell, "--check-loss", loss)
 
     def test_a_learning_rate_of_zero_fails_the_check(self):
-        result = self.run_example("shakespeare", "train", *SHORT, "--lr", 0, "--out", "run", "--check-loss", LOSS["lstm"], expect=1)
-        self.assertIn("NOT within 5 %", result.stdout)
-        log = log_of(self.folder / "run")
-        self.assertAlmostEqual(log[-1]["val_loss"], 4.1, delta=0.2)
+        for cell, loss in LOSS.items():
+            with self.subTest(cell):
+                result = self.run_example("shakespeare", "train", *SHORT, "--cell", cell, "--lr", 0, "--out", cell, "--check-loss", loss, expect=1)
+                self.assertIn("NOT within 5 %", result.stdout)
+                self.assertAlmostEqual(log_of(self.folder / cell)[-1]["val_loss"], 4.1, delta=0.2)
 
 
 class Run(ExampleCase):
@@ -65,7 +67,7 @@ class Run(ExampleCase):
         self.assertIn("train: the first 51,398 of 57,109 characters", self.printed)
         self.assertIn(f"validation loss  {loss:.4f} nats per character", self.printed)
         self.assertIn("validation: the last 5,711 of 57,109 characters", self.printed)
-        self.assertIn("sample --model the run", self.printed)
+        self.assertIn("sample --model 'the run'", self.printed)
         self.assertEqual(self.printed.count("GANNET:\n"), self.printed.count("—— after step") + self.samples_with("GANNET"))
         self.assertNotIn("\x1b", self.printed)
 
@@ -94,6 +96,17 @@ class Run(ExampleCase):
         self.assertTrue(text.startswith("LIMPET:\nWhat"))
         self.assertEqual(len(text), len("LIMPET:\nWhat") + 300 + 1)
         self.assertEqual(self.shakespeare("sample", "--model", self.out, "--length", 0).stdout, "\n")
+
+    def test_text_streams_into_a_pipe_as_it_is_made(self):
+        command = self.case.command("shakespeare", "sample", "--model", self.out, "--length", 10**9, "--prime", "GANNET:\\n")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=self.folder) as process:
+            try:
+                self.assertEqual(process.stdout.readline(), b"GANNET:\n")
+                for _ in range(3):
+                    self.assertTrue(process.stdout.readline().endswith(b"\n"))
+                self.assertIsNone(process.poll())
+            finally:
+                process.kill()
 
     def test_the_same_seed_writes_the_same_text(self):
         def text(*options):

@@ -2,6 +2,8 @@
 // It compares nothing, and knows no tensor: tests turn its plain vectors into what they need.
 #pragma once
 
+#include <unroll/tests/support/source_folder.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
@@ -48,8 +50,9 @@ inline std::vector<double> entry(const nlohmann::json& given) {
     return fill(given.at("seed").get<std::uint64_t>(), count, given.value("scale", 0.5));
 }
 
-/// The file `path` (tests/golden/….json), after a check that fill() here is the fill() that made it.
-inline nlohmann::json load(const std::string& path) {
+/// The file of this folder with this name, after a check that fill() here is the fill() that made it.
+inline nlohmann::json load(const std::string& name) {
+    const std::string path = test::source_file("tests/golden/" + name);
     std::ifstream file(path);
     if (!file) throw std::runtime_error("cannot read golden numbers from " + path);
     auto document = nlohmann::json::parse(file);

@@ -23,7 +23,8 @@ using unroll::test::content_of;
 using unroll::test::holds_in_child;
 using unroll::test::put_content;
 
-template <class Action> std::string io_error(Action action) {
+template <class Action>
+std::string io_error(Action action) {
     return unroll::test::error_message<unroll::IoError>(action);
 }
 

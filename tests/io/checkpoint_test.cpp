@@ -117,7 +117,8 @@ TEST_F(Checkpoint, AnotherVersionOfTheFormatIsRefused) {
         const std::string before = "cannot read '" + path_.string() + "': ";
         return text.starts_with(before) ? text.substr(before.size()) : text;
     };
-    EXPECT_EQ(message({{"kind", "checkpoint"}, {"version", 1}}), "no such error");
+    EXPECT_EQ(message({{"kind", "checkpoint"}, {"version", 1}}),
+              "its tensors are not those that were written (wrong checksum)");
     EXPECT_EQ(message({{"kind", "checkpoint"}, {"version", 2}}),
               "it has version 2 of the format, newer than 1, the one that is known");
     EXPECT_EQ(message({{"kind", "checkpoint"}, {"version", 0}}),
@@ -128,6 +129,21 @@ TEST_F(Checkpoint, AnotherVersionOfTheFormatIsRefused) {
     EXPECT_EQ(message({{"kind", "checkpoint"}}), "it does not say which version of the format it has");
     for (const json& mark : {json(3), json("checkpoint"), json({{"kind", "song"}, {"version", 1}}), json::array()})
         EXPECT_EQ(message(mark), "it is a safetensors file of another program, not a checkpoint of unroll");
+}
+
+TEST_F(Checkpoint, OneBitTurnedOverIsSeen) {
+    unroll::save_checkpoint(path_, state(7));
+    const std::string whole = content_of(path_);
+    const std::size_t data = whole.size() - 12 * 4 - 8;  // the weight and the best loss
+    for (std::size_t at = data; at < whole.size(); ++at) {
+        std::string broken = whole;
+        broken[at] = static_cast<char>(broken[at] ^ 1);
+        put_content(path_, broken);
+        EXPECT_EQ(io_error([&] { unroll::load_checkpoint(path_); }),
+                  "cannot read '" + path_.string() + "': its tensors are not those that were written (wrong checksum)");
+    }
+    put_content(path_, whole);
+    EXPECT_EQ(unroll::load_checkpoint(path_), state(7));
 }
 
 TEST_F(Checkpoint, TheMarkIsNotTheUsersToSet) {

@@ -4,6 +4,7 @@
 #include <unroll/io/safetensors.hpp>
 #include <unroll/tests/io/raw_safetensors.hpp>
 #include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/source_folder.hpp>
 #include <unroll/tests/support/temporary_folder.hpp>
 #include <unroll/tests/support/test_size.hpp>
 
@@ -366,7 +367,7 @@ TEST_F(Safetensors, PythonReadsWhatWeWriteAndWritesWhatWeRead) {
     dict.put_scalar("größe.三\n", 0.1);
     dict.put("layer.weight", Tensor<float>{{1.5f, -2.0f, 0.25f}, {3.0f, 1e10f, -0.0f}});
     unroll::write_safetensors(folder_ / "ours", dict);
-    const std::string command = "python3 -B '" UNROLL_SOURCE_DIR "/tests/io/safetensors_peer.py' '" +
+    const std::string command = "python3 -B '" + unroll::test::source_file("tests/io/safetensors_peer.py") + "' '" +
                                 (folder_ / "ours").string() + "' '" + (folder_ / "theirs").string() + "'";
     ASSERT_EQ(std::system(command.c_str()), 0);
     EXPECT_EQ(unroll::read_safetensors(folder_ / "theirs"), dict);

@@ -32,7 +32,8 @@ TEST(RandomMask, HasTheBitsOfSingleBlocks) {
 
 TEST(RandomMask, ScalesWhatItKeeps) {
     std::mt19937 random(1);
-    const std::vector<std::uint64_t> bits{0x0123456789abcdef, 0xf0f0aa5533cc00ff, 0xffffffff00000001, 0x8000000000000000};
+    const std::vector<std::uint64_t> bits{0x0123456789abcdef, 0xf0f0aa5533cc00ff, 0xffffffff00000001,
+                                          0x8000000000000000};
     for (const std::int64_t n : {0, 1, 3, 4, 7, 16, 17, 31, 63, 64, 65, 200, 255, 256}) {
         SCOPED_TRACE(n);
         std::vector<float> x = normal_floats(random, n), y = normal_floats(random, n);
@@ -50,7 +51,8 @@ TEST(RandomMask, ScalesWhatItKeeps) {
             }
             std::vector<float> in_place = x;
             k.masked_scale(bits.data(), 2.0f, in_place.data(), in_place.data(), n, false);
-            for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(in_place[i], bits[i / 64] >> (i % 64) & 1 ? 2.0f * x[i] : 0.0f);
+            for (std::size_t i = 0; i < x.size(); ++i)
+                EXPECT_EQ(in_place[i], bits[i / 64] >> (i % 64) & 1 ? 2.0f * x[i] : 0.0f);
         });
     }
 }

@@ -8,13 +8,7 @@
 namespace unroll {
 namespace {
 
-using test::elements;
-using test::error_message;
-using test::expect_same;
-using test::filled;
-using test::filled_tensor;
-using test::integers;
-using test::list;
+using namespace test;
 using testing::ElementsAre;
 using testing::HasSubstr;
 

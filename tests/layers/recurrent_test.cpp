@@ -9,15 +9,7 @@
 namespace unroll {
 namespace {
 
-using test::elements;
-using test::error_message;
-using test::expect_same;
-using test::filled;
-using test::filled_tensor;
-using test::gradients_of;
-using test::integers;
-using test::UserCell;
-using test::weighed;
+using namespace test;
 using testing::HasSubstr;
 
 constexpr Index kT = 7, kB = 3, kI = 4, kH = 6;

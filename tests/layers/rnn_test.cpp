@@ -14,13 +14,7 @@ namespace unroll {
 namespace {
 
 using nlohmann::json;
-using test::elements;
-using test::error_message;
-using test::expect_near;
-using test::expect_same;
-using test::filled;
-using test::filled_tensor;
-using test::integers;
+using namespace test;
 using testing::HasSubstr;
 
 // ---- PyTorch's numbers ----
@@ -129,7 +123,7 @@ void run_golden(const json& c) {
 }
 
 TEST(GoldenRecurrent, ValuesStatesAndAllGradientsArePyTorchs) {
-    const json document = golden::load(UNROLL_SOURCE_DIR "/tests/golden/recurrent.json");
+    const json document = golden::load("recurrent.json");
     std::map<std::string, int> cases;
     for (const json& c : document.at("cases")) {
         const std::string kind = c.at("name").get<std::string>();

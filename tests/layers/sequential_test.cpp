@@ -9,13 +9,7 @@
 namespace unroll {
 namespace {
 
-using test::elements;
-using test::error_message;
-using test::expect_same;
-using test::filled;
-using test::filled_tensor;
-using test::integers;
-using test::UserCell;
+using namespace test;
 using testing::HasSubstr;
 
 template <class Real>

@@ -6,16 +6,13 @@
 #include <unroll/layers/cells.hpp>
 #include <unroll/tests/layers/layer_support.hpp>
 
+#include <algorithm>
+#include <stdexcept>
+
 namespace unroll {
 namespace {
 
-using test::elements;
-using test::error_message;
-using test::expect_same;
-using test::filled;
-using test::filled_tensor;
-using test::integers;
-using test::UserCell;
+using namespace test;
 using testing::HasSubstr;
 
 TEST(Stacked, AUsersCellGetsLayersAndDirectionsWithoutAnotherLine) {
@@ -144,6 +141,7 @@ TEST(Stacked, WrongOptionsAndStatesAreErrors) {
                 }),
                 HasSubstr("[Stacked] dropout must be 0 or more and less than 1; got 1.5 (in deep)"));
     EXPECT_EQ(store.entries().size(), 0u);
+    EXPECT_EQ(store.randoms().size(), 0u);
     const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2});
     EXPECT_THAT(error_message<ShapeError>([&] {
                     deep(filled<double>({5, 2, 4}, 1), {{filled<double>({2, 3}, 1)}});
@@ -159,6 +157,62 @@ TEST(Stacked, WrongOptionsAndStatesAreErrors) {
                     both(filled<double>({5, 2, 4}, 1), {}, {.reverse = true});
                 }),
                 HasSubstr("[Stacked] reverse is for one direction; both run here (in both)"));
+}
+
+/// A cell that fails at a time step, after it has recorded something and drawn from its stream.
+struct FailingCell : UserCell<double> {
+    FailingCell(Scope<double> at, Size input, Size hidden)
+        : UserCell<double>(at, input, hidden), random(&at.random("noise")) {}
+    State<double, 1> step(Var<double> x, State<double, 1> s) const {
+        State<double, 1> next = UserCell<double>::step(dropout(std::move(x), 0.5, *random), std::move(s));
+        if (detail::current_place().step == fails_at) throw std::runtime_error("the cell fails");
+        return next;
+    }
+    RandomStream* random;
+    static inline Index fails_at = -1;
+};
+
+/// A call that throws E leaves tape and random streams as they were, and the tape can be differentiated.
+template <class E, class Call>
+void expect_nothing_left(ParameterStore<double>& store, Call call) {
+    store.zero_grad();
+    Tape<double> tape;
+    Var<double> x(filled_tensor<double>({5, 2, 4}, 1));
+    tape.watch(x);
+    const Var<double> loss = sum(x * x);
+    const Index nodes = tape.node_count();
+    const std::string dump = tape.dump();
+    std::vector<std::uint64_t> counters;
+    for (const auto& [name, stream] : store.randoms()) counters.push_back(stream.counter());
+    EXPECT_THROW(call(x), E);
+    EXPECT_EQ(tape.node_count(), nodes);
+    EXPECT_EQ(tape.dump(), dump);
+    std::size_t k = 0;
+    for (const auto& [name, stream] : store.randoms()) EXPECT_EQ(stream.counter(), counters[k++]) << name;
+    tape.backward(loss);
+    const NoGrad pause;
+    expect_same(Var<double>(tape.gradient(x)), x * 2.0);
+    for (const auto& [name, values] : gradients_of(store))
+        EXPECT_EQ(std::count(values.begin(), values.end(), 0.0), static_cast<std::ptrdiff_t>(values.size())) << name;
+}
+
+TEST(Stacked, ACallThatFailsLeavesNothingBehind) {
+    ParameterStore<double> store(1);
+    const Stacked<double, UserCell<double>> deep(Scope<double>(store) / "deep", Size(4), Size(3),
+                                                 {.num_layers = 2, .dropout = 0.5});
+    const Bidirectional<double, UserCell<double>> both(Scope<double>(store) / "both", Size(4), Size(3));
+    const Stacked<double, FailingCell> failing(Scope<double>(store) / "failing", Size(4), Size(3), {.num_layers = 2});
+    ASSERT_EQ(store.randoms().size(), 3u);
+    expect_nothing_left<ShapeError>(store, [&](const Var<double>& x) {
+        deep(x, {{filled<double>({2, 3}, 1)}, {filled<double>({2, 4}, 1)}});
+    });
+    expect_nothing_left<ShapeError>(store, [&](const Var<double>& x) { both(x, {}, {{filled<double>({2, 4}, 1)}}); });
+    expect_nothing_left<ShapeError>(store, [&](const Var<double>&) { deep(filled<double>({5, 2, 3}, 1)); });
+    FailingCell::fails_at = 3;
+    expect_nothing_left<std::runtime_error>(store, [&](const Var<double>& x) { failing(x); });
+    expect_nothing_left<std::runtime_error>(store, [&](const Var<double>& x) { failing(x, {}, {.checkpoint = 2}); });
+    FailingCell::fails_at = -1;
+    EXPECT_EQ(failing(filled<double>({5, 2, 4}, 1)).output.shape(), (Shape{5, 2, 3}));
 }
 
 TEST(Bidirectional, IsBothDirectionsSideBySide) {

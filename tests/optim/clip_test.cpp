@@ -46,7 +46,7 @@ std::vector<double> flattened(const nlohmann::json& lists) {
 
 template <class Real>
 void expect_golden(double tolerance) {
-    const nlohmann::json document = golden::load(UNROLL_SOURCE_DIR "/tests/golden/ops.json");
+    const nlohmann::json document = golden::load("ops.json");
     int cases = 0;
     for (const nlohmann::json& test : document.at("cases")) {
         const bool by_norm = test.at("name") == "clip_grad_norm";

@@ -26,7 +26,7 @@ struct Steered {
 };
 
 const nlohmann::json& golden_schedules() {
-    static const nlohmann::json document = golden::load(UNROLL_SOURCE_DIR "/tests/golden/schedules.json");
+    static const nlohmann::json document = golden::load("schedules.json");
     return document;
 }
 

@@ -13,7 +13,7 @@
 namespace unroll::test {
 
 inline const nlohmann::json& golden_optimizers() {
-    static const nlohmann::json document = golden::load(UNROLL_SOURCE_DIR "/tests/golden/optimizers.json");
+    static const nlohmann::json document = golden::load("optimizers.json");
     return document;
 }
 

@@ -88,6 +88,22 @@ class Shakespeare(SandboxTest):
         self.run_script(self.script, "--help")
         self.assertEqual(self.given(), ["train", "--help"])
 
+    def test_who_may_not_install_gets_one_command_for_all(self):
+        self.stand_in("dpkg-query", """shift 3
+for name in "$@"; do case $name in libfmt-dev | curl) ;; *) echo "$name installed" ;; esac; done""")
+        self.stand_in("id", "echo 1000")
+        self.stand_in("sudo", "exit 1")
+        result = self.run_script(self.script)
+        self.assertEqual((result.returncode, result.stdout), (2, ""))
+        self.assert_one_line(result.stderr)
+        self.assertIn("--no-install-recommends libfmt-dev curl\n", result.stderr)
+        result = self.run_script(self.script, "--data", str(self.play))
+        self.assertIn("--no-install-recommends libfmt-dev\n", result.stderr)
+
+    def test_the_corpus_is_said_before_the_build(self):
+        out = self.run_script(self.script).stdout
+        self.assertLess(out.index("corpus:"), out.index("building"))
+
     def test_a_failing_build_stops_it(self):
         result = self.run_script(self.script, CMAKE_CODE=1)
         self.assertEqual(result.returncode, 1)

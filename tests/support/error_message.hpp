@@ -6,7 +6,8 @@
 namespace unroll::test {
 
 /// The message of the Error that `action` throws; other exceptions pass.
-template <class Error, class Action> std::string error_message(Action action) {
+template <class Error, class Action>
+std::string error_message(Action action) {
     try {
         action();
     } catch (const Error& error) {

@@ -53,7 +53,8 @@ inline void put_content(const std::filesystem::path& path, std::string_view cont
 
 /// Runs `body` in a process of its own, where limits, signals, mounts and identities can be changed. Its exit code is
 /// what `body` returns; 255 after an exception, −signal if one ended it.
-template <class Body> int exit_code_of_child(Body body) {
+template <class Body>
+int exit_code_of_child(Body body) {
     std::fflush(nullptr);  // what is buffered would come out twice
     const pid_t child = ::fork();
     if (child == 0) {
@@ -70,7 +71,8 @@ template <class Body> int exit_code_of_child(Body body) {
 }
 
 /// The same for a body that says whether something holds.
-template <class Body> bool holds_in_child(Body body) {
+template <class Body>
+bool holds_in_child(Body body) {
     return exit_code_of_child([&] { return body() ? 0 : 1; }) == 0;
 }
 

@@ -46,13 +46,15 @@ std::vector<float> weights_after(const Plan& plan, Index threads) {
     RandomStream text(/*seed=*/9);
     float loss = 0;
     for (Index step = 0; step < plan.steps; ++step) {
-        IntTensor tokens = IntTensor::from_shape({static_cast<std::size_t>(plan.seq_len + 1), static_cast<std::size_t>(plan.batch)});
+        IntTensor tokens =
+            IntTensor::from_shape({static_cast<std::size_t>(plan.seq_len + 1), static_cast<std::size_t>(plan.batch)});
         for (auto& token : tokens) token = text.below(kVocabulary);
         adam.zero_grad();
         loss = parallel.backward(plan.batch, [&](Shard s) {
             const auto part = [&](Index from) {
                 const Index rows = s.end - s.begin;
-                IntTensor out = IntTensor::from_shape({static_cast<std::size_t>(plan.seq_len), static_cast<std::size_t>(rows)});
+                IntTensor out =
+                    IntTensor::from_shape({static_cast<std::size_t>(plan.seq_len), static_cast<std::size_t>(rows)});
                 for (Index t = 0; t < plan.seq_len; ++t)
                     for (Index row = 0; row < rows; ++row) out(t, row) = tokens(from + t, s.begin + row);
                 return out;
@@ -81,7 +83,8 @@ void expect_same_bits(const Plan& plan) {
 // Four steps and weights of 48 × 192: long and large enough to be packed.
 TEST(SameBits, AfterManyStepsWithAnyNumberOfThreadsAndRows) {
     const Index steps = test::by_test_size<Index>(50, 1000, 1000);
-    for (const Index batch : {1, 7, 50, 130}) expect_same_bits({.batch = batch, .seq_len = 4, .hidden = 48, .steps = steps});
+    for (const Index batch : {1, 7, 50, 130})
+        expect_same_bits({.batch = batch, .seq_len = 4, .hidden = 48, .steps = steps});
 }
 
 TEST(SameBits, WhereWeightsAreCutBecauseRowsAreFew) {

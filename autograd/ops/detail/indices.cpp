@@ -24,7 +24,8 @@ std::string position_text(Index flat, const Shape& shape) {
 
 }  // namespace
 
-Indices checked_indices(std::string_view op, std::string_view what, const IntTensor& index, Index length, const Index* ignored) {
+Indices checked_indices(std::string_view op, std::string_view what, const IntTensor& index, Index length,
+                        const Index* ignored) {
     if (index.dimension() > Shape::kMaxRank)
         fail_value(op, fmt::format("an array has at most {} axes; got {}", Shape::kMaxRank, index.dimension()));
     Indices out = empty<std::int64_t>(shape_of(index));
@@ -32,7 +33,9 @@ Indices checked_indices(std::string_view op, std::string_view what, const IntTen
     const std::int64_t* from = index.data();
     std::int64_t* to = out.data();
     // One unsigned comparison says both that it is not negative and that it is not too large.
-    const auto outside = [length](std::int64_t i) { return static_cast<std::uint64_t>(i) >= static_cast<std::uint64_t>(length); };
+    const auto outside = [length](std::int64_t i) {
+        return static_cast<std::uint64_t>(i) >= static_cast<std::uint64_t>(length);
+    };
     bool special = false;
     const std::int64_t other = ignored ? *ignored : -1;  // −1 is outside anyway
     for (Index i = 0; i < n; ++i) {

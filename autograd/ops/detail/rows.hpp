@@ -15,7 +15,8 @@ namespace unroll::detail {
 template <class Real>
 class Scratch {
 public:
-    explicit Scratch(Index size) : data_(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(size) * sizeof(Real)))) {}
+    explicit Scratch(Index size)
+        : data_(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(size) * sizeof(Real)))) {}
     Scratch(const Scratch&) = delete;
     Scratch& operator=(const Scratch&) = delete;
     ~Scratch() { pool_free(data_); }

@@ -42,8 +42,7 @@ template <bool kAdd, class Real>
 void copy(const Axis* axes, std::size_t rank, const Real* x, Real* y) {
     if (rank == 1) return copy_line<kAdd>(axes[0], x, y);
     if (rank == 2 && axes[1].from != axes[1].to) return copy_tiles<kAdd>(axes[0], axes[1], x, y);
-    for (Index i = 0; i < axes[0].length; ++i)
-        copy<kAdd>(axes + 1, rank - 1, x + i * axes[0].from, y + i * axes[0].to);
+    for (Index i = 0; i < axes[0].length; ++i) copy<kAdd>(axes + 1, rank - 1, x + i * axes[0].from, y + i * axes[0].to);
 }
 
 }  // namespace
@@ -83,7 +82,8 @@ void copy_strided(const Shape& shape, const Real* x, const Strides& from, Real* 
         copy<false>(axes, rank, x, y);
 }
 
-#define UNROLL_INSTANTIATE(R) template void copy_strided(const Shape&, const R*, const Strides&, R*, const Strides&, bool);
+#define UNROLL_INSTANTIATE(R) \
+    template void copy_strided(const Shape&, const R*, const Strides&, R*, const Strides&, bool);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)
 UNROLL_INSTANTIATE(Dual<double>)

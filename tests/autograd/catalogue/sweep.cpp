@@ -52,7 +52,8 @@ std::vector<Var<Real>> call(const Sample& sample, const Feed& feed, std::span<co
 template <class Real>
 class SampleBody final : public detail::CheckedBody<Real> {
 public:
-    SampleBody(const Sample& sample, const Feed& feed) : detail::CheckedBody<Real>(kSeed), sample_(sample), feed_(feed) {}
+    SampleBody(const Sample& sample, const Feed& feed)
+        : detail::CheckedBody<Real>(kSeed), sample_(sample), feed_(feed) {}
     void evaluate(std::span<const Var<Real>> leaves, std::vector<Var<Real>>& out) override {
         out = call<Real>(sample_, feed_, leaves);
     }

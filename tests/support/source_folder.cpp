@@ -1,0 +1,7 @@
+#include <unroll/tests/support/source_folder.hpp>
+
+namespace unroll::test {
+
+std::string source_file(const std::string& path) { return UNROLL_SOURCE_DIR "/" + path; }
+
+}  // namespace unroll::test
