@@ -38,8 +38,9 @@ int main() {
     for (const auto& [sum, name] : sums) std::cout << name << ' ' << sum << '\\n';
 }
 """
-# Seconds on that machine when it is idle.
-YARDSTICK_SECONDS = {"g++": 0.0, "clang++": 0.0}
+# Seconds on that machine when it is idle: custom_cell takes 2.5 and 2.1 there, and 0.86 and 0.87 of the yardstick's time
+# wherever they are compiled in turns.
+YARDSTICK_SECONDS = {"g++": 2.9, "clang++": 2.4}
 
 
 def compile_once(command):
