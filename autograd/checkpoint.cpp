@@ -92,7 +92,9 @@ Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& input
 
 template <class Real>
 ChildTape<Real>::ChildTape(Tape<Real>& parent)
-    : tape_(&parent), before_(detail::current_tape_of_thread<Real>()), no_grad_before_(detail::set_no_grad(false)) {
+    : tape_(parent, parent.options_),
+      before_(detail::current_tape_of_thread<Real>()),
+      no_grad_before_(detail::set_no_grad(false)) {
     detail::current_tape_of_thread<Real>() = &tape_;
 }
 

@@ -218,6 +218,14 @@ detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index n
     return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
 }
 
+/// The j-th array that forward saved beside inputs and outputs.
+template <class Real>
+detail::Value<Real>* saved_array(detail::Node& node, Index j) {
+    const auto first = bits_in(node.saved_in) + bits_in(node.saved_out);
+    UNROLL_ASSERT(first + j < static_cast<Index>(node.saved));
+    return static_cast<detail::Value<Real>*>(node.saved_values()[first + j]);
+}
+
 }  // namespace
 
 template <class Real>
@@ -244,10 +252,8 @@ View<Real> Backward<Real>::out(Index k) const {
 
 template <class Real>
 View<Real> Backward<Real>::saved(Index j) const {
-    const Operand<Real> operand = saved_operand(j);
-    const auto first = bits_in(node_.saved_in) + bits_in(node_.saved_out);
-    const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
-    return {operand.data, v->shape.size()};
+    const auto* v = saved_array<Real>(node_, j);
+    return {v->data, v->shape.size()};
 }
 
 template <class Real>
@@ -327,16 +333,17 @@ void Backward<Real>::pass_slice(Index i, Index k, Index offset) {
     const auto [tape, number] = home(i);
     detail::Slot<Real>& to = tape->slot(number);
     detail::Slot<Real>& from = tape_.slot(node_.first_output + k);
-    if ((to.flags & detail::kDense) || (from.flags & detail::kStolen)) {
+    const bool shared = from.flags & (detail::kReadOnly | detail::kWatched);
+    if ((to.flags & detail::kDense) || ((from.flags & detail::kStolen) && !shared)) {
         tape_.add_to_slot(node_.input_slots()[i], from.grad + offset);
         return;
     }
     // The gradient of the output dies with this node, so the input takes its memory over; a second taker copies. Where it
-    // is kept or waits in a product, the taker copies before it adds.
+    // is kept or waits in a product, it is shared, and a taker copies before it adds.
     to.grad = from.grad + offset;
     to.block = from.block;
     to.flags |= detail::kDense;
-    if (from.flags & (detail::kReadOnly | detail::kWatched)) to.flags |= detail::kReadOnly;
+    if (shared) to.flags |= detail::kReadOnly;
     if (from.shape.size() == to.shape.size()) from.flags |= detail::kStolen;
 }
 
@@ -438,9 +445,7 @@ Operand<Real> Backward<Real>::out_operand(Index k) const {
 
 template <class Real>
 Operand<Real> Backward<Real>::saved_operand(Index j) const {
-    const auto first = bits_in(node_.saved_in) + bits_in(node_.saved_out);
-    UNROLL_ASSERT(first + j < static_cast<Index>(node_.saved));
-    const auto* v = static_cast<detail::Value<Real>*>(node_.saved_values()[first + j]);
+    const auto* v = saved_array<Real>(node_, j);
     return {v->data, v->block.get()};
 }
 

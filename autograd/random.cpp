@@ -1,4 +1,5 @@
 // Random numbers by counter.
+#include <unroll/autograd/detail/fnv1a.hpp>
 #include <unroll/autograd/random.hpp>
 
 #include <Random123/philox.h>
@@ -17,9 +18,9 @@ std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stre
 }
 
 std::uint64_t stream_of(std::string_view name) noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325u;
-    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    return hash;
+    detail::Fnv1a hash;
+    for (const char c : name) hash.take(static_cast<unsigned char>(c));
+    return hash.hash;
 }
 
 std::uint64_t RandomStream::bits() noexcept {

@@ -87,14 +87,7 @@ void Tape<Real>::run_sweep(bool keep) {
             if (!(s.flags & detail::kWatched)) s.release();
         }
         detail::Node* previous = node->previous;
-        if (!keep) {
-            destroy_node(node);
-            last_ = previous;
-            if (previous)
-                previous->next = nullptr;
-            else
-                first_ = nullptr;
-        }
+        if (!keep) destroy_last();
         node = previous;
     }
 }

@@ -71,7 +71,8 @@ Tape<Real>::Tape(TapeOptions options) : id_(detail::register_tape()), options_(o
 }
 
 template <class Real>
-Tape<Real>::Tape(Tape* parent) : id_(detail::register_tape()), parent_(parent), options_(parent->options_) {}
+Tape<Real>::Tape(Tape& parent, TapeOptions options)
+    : id_(detail::register_tape()), parent_(&parent), options_(options) {}
 
 template <class Real>
 Tape<Real>::~Tape() {
@@ -136,6 +137,17 @@ void Tape<Real>::destroy_node(detail::Node* node) noexcept {
 }
 
 template <class Real>
+void Tape<Real>::destroy_last() noexcept {
+    detail::Node* previous = last_->previous;
+    destroy_node(last_);
+    last_ = previous;
+    if (previous)
+        previous->next = nullptr;
+    else
+        first_ = nullptr;
+}
+
+template <class Real>
 void Tape<Real>::drop_before(Index number) {
     if (state_ == State::running) detail::fail_usage("drop_before", "a backward sweep is running");
     while (first_ && first_->number < number) {
@@ -170,13 +182,7 @@ void Tape<Real>::drop_from(Index number) {
     if (state_ == State::running) detail::fail_usage("drop_from", "a backward sweep is running");
     while (last_ && last_->number >= number) {
         for (std::uint32_t k = 0; k < last_->outputs; ++k) slot(last_->first_output + k).flags |= detail::kGone;
-        detail::Node* previous = last_->previous;
-        destroy_node(last_);
-        last_ = previous;
-        if (previous)
-            previous->next = nullptr;
-        else
-            first_ = nullptr;
+        destroy_last();
     }
     end_number_ = std::max(first_number_, std::min(end_number_, number));
 }

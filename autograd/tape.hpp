@@ -202,11 +202,12 @@ private:
     };
     enum class State { recording, running, finished };
 
-    explicit Tape(Tape* parent);  // a child
+    Tape(Tape& parent, TapeOptions options);  // a child
 
     detail::Node* new_node(const detail::OpInfo<Real>& info, std::uint32_t inputs, std::uint32_t outputs,
                            std::uint32_t saved);
     void destroy_node(detail::Node* node) noexcept;
+    void destroy_last() noexcept;
     void clear() noexcept;
     Index new_slot(const Shape& shape, std::uint32_t flags);
 

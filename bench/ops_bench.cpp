@@ -4,6 +4,7 @@
 #include <unroll/autograd/catalogue.hpp>
 #include <unroll/autograd/ops.hpp>
 #include <unroll/autograd/ops/pointwise.hpp>
+#include <unroll/autograd/threads.hpp>
 
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
@@ -188,9 +189,12 @@ int main(int argc, char** argv) {
             fmt::print(stderr, "the op {} of the catalogue has no row here\n", op.name);
             return EXIT_FAILURE;
         }
-        for (const auto& [what, function] : {std::pair{"forward", forward}, {"forward+backward", forward_and_backward}})
+        const auto add = [&](const char* what, auto function) {
             benchmark::RegisterBenchmark(fmt::format("{}/{}", op.name, what).c_str(), function, found->second)
                 ->Unit(benchmark::kMicrosecond);
+        };
+        add("forward", forward);
+        add("forward+backward", forward_and_backward);
     }
     benchmark::RunSpecifiedBenchmarks();
     return EXIT_SUCCESS;

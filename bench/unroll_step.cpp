@@ -75,9 +75,9 @@ struct Carried {
     Layer layer;
     std::vector<std::optional<typename Layer::State>> states = std::vector<std::optional<typename Layer::State>>(16);
 
-    Var<float> operator()(Var<float> x, Index part, bool carry) {
+    Var<float> operator()(Var<float> x, Index part, bool carry, bool projected = false) {
         auto& state = states[static_cast<std::size_t>(part)];
-        auto made = layer(std::move(x), carry ? state : std::nullopt);
+        auto made = layer(std::move(x), carry ? state : std::nullopt, {.projected = projected});
         for (auto& s : made.state) s = s.detach();
         if (carry) state = std::move(made.state);
         return std::move(made.output);
@@ -339,7 +339,15 @@ Job sample(const Request& r) {
     constexpr Index kCharacters = 500;
     Job job;
     job.step = [=] {
-        for (Index k = 0; k < kCharacters; ++k) (*token)(0, 0) = (*sampler)(model->logits(*token), *random);
+        std::visit(
+            [&](auto& rnn) {
+                const Var<float> table = rnn.layer.project(model->embed.weight);
+                for (Index k = 0; k < kCharacters; ++k) {
+                    const Var<float> x = embedding(table, *token);
+                    (*token)(0, 0) = (*sampler)(model->head(rnn(x, 0, true, true)), *random);
+                }
+            },
+            model->rnn);
     };
     job.facts["units"] = kCharacters;
     return job;

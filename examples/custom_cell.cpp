@@ -1,9 +1,9 @@
-// custom_cell [LEARNING_RATE]: a recurrent cell of your own, from definition to gradient check to training. Start here:
-// change the first struct, and the rest stays as it is.
+// custom_cell [LEARNING_RATE]: a cell of your own, defined, proven, trained. Change the first struct; the rest stays.
 #include <unroll/autograd/gradcheck.hpp>
 #include <unroll/data/number_text.hpp>
 #include <unroll/layers/stacked.hpp>
 #include <unroll/optim/optimizer.hpp>
+#include <unroll/train/progress.hpp>
 
 #include <fmt/format.h>
 
@@ -47,11 +47,9 @@ struct Balance : Module {
 
 int main(int argc, char** argv) try {
     // 3. The proof: the gradient of every parameter, against differences and against dual numbers, which are exact.
-    const auto proof =
-        gradcheck([](auto& model, auto x) { return model(x); }, twin<Balance>(3), full<double>({5, 2, 1}, 0.7));
+    const auto proof = gradcheck([](auto& m, auto x) { return m(x); }, twin<Balance>(3), full<double>({5, 2, 1}, 0.7));
     if (!proof) return fmt::print("{}\n", proof), 1;
     fmt::print("gradients: {} entries are right, the worst to {:.0e}\n", proof.entries(), proof.worst().error);
-
     // 4. Training, each step on 32 new sequences of 20 numbers.
     ParameterStore<float> store(/*seed=*/1);
     const Balance<float> model(store, 16);
@@ -59,6 +57,7 @@ int main(int argc, char** argv) try {
     RandomStream random(/*seed=*/7);
     Tensor<float> x = empty<float>({20, 32, 1});
     IntTensor answers = IntTensor::from_shape({20, 32});
+    ProgressBar bar({.loss_unit = "nats"});
     double sum = 0;
     for (int step = 1; step <= 250; ++step) {
         for (int row = 0; row < 32; ++row) {
@@ -72,7 +71,8 @@ int main(int argc, char** argv) try {
         backward(loss);  // … and goes through it backwards
         optimizer.step();
         sum += loss.item();
-        if (step % 50 == 0) fmt::print("steps to {:3}: loss {:.4f} nats\n", step, std::exchange(sum, 0) / 50);
+        bar.update({.step = step, .steps = 250, .train_loss = loss.item()});
+        if (step % 50 == 0) bar.print(fmt::format("steps to {:3}: loss {:.4f} nats", step, std::exchange(sum, 0) / 50));
     }
 } catch (const std::exception& error) {
     return fmt::print(stderr, "custom_cell: {}\n", error.what()), 1;

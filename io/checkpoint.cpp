@@ -1,4 +1,5 @@
 // The mark of our own files, and the row of checkpoints.
+#include <unroll/autograd/detail/fnv1a.hpp>
 #include <unroll/autograd/error.hpp>
 #include <unroll/io/atomic_file.hpp>
 #include <unroll/io/checkpoint.hpp>
@@ -23,9 +24,9 @@ constexpr std::array<std::string_view, 2> kKinds{"model", "checkpoint"};
 
 /// 64-bit FNV-1a over names, types, shapes and bytes of all tensors, in hexadecimal: what shows a bit that has fallen over.
 std::string checksum(const StateDict& dict) {
-    std::uint64_t hash = 14695981039346656037u;
+    detail::Fnv1a hash;
     const auto take = [&hash](std::span<const std::byte> bytes) {
-        for (const std::byte b : bytes) hash = (hash ^ static_cast<std::uint64_t>(b)) * 1099511628211u;
+        for (const std::byte b : bytes) hash.take(static_cast<std::uint64_t>(b));
     };
     for (const StateDict::Entry& entry : dict.entries()) {
         if (entry.is_json()) continue;
@@ -35,7 +36,7 @@ std::string checksum(const StateDict& dict) {
         take(std::as_bytes(std::span(head)));
         take(tensor.bytes());
     }
-    return fmt::format("{:016x}", hash);
+    return fmt::format("{:016x}", hash.hash);
 }
 
 StateDict marked(const StateDict& dict, std::string_view kind) {

@@ -39,6 +39,7 @@ public:
     RNNCell(Scope<Real> at, const CellOptions& options);
 
     Index state_size(int) const { return hidden_size_; }
+    Index projected_size() const { return hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 1> step(Var<Real> projected, State<Real, 1> state) const;
 
@@ -59,6 +60,7 @@ public:
     LSTMCell(Scope<Real> at, const CellOptions& options);
 
     Index state_size(int k) const { return k == 0 && proj_size_ > 0 ? proj_size_ : hidden_size_; }
+    Index projected_size() const { return 4 * hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 2> step(Var<Real> projected, State<Real, 2> state) const;
 
@@ -76,6 +78,7 @@ public:
     GRUCell(Scope<Real> at, const CellOptions& options);
 
     Index state_size(int) const { return hidden_size_; }
+    Index projected_size() const { return 3 * hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 1> step(Var<Real> projected, State<Real, 1> state) const;
 

@@ -200,7 +200,7 @@ Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Re
     check_loop_options(x.shape(), options);
     for (std::size_t k = 0; k < state.size(); ++k)
         if (!state[k]) state[k] = zero_state<Real>(shape_of_state(k));
-    if (cell.project) x = cell.project(cell.cell, std::move(x));
+    if (cell.project && !options.projected) x = cell.project(cell.cell, std::move(x));
     Var<Real> output = at.leave(run_loop(std::move(x), state, cell, options));
     undo.keep();
     return output;

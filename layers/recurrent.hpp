@@ -34,6 +34,9 @@ struct LoopOptions {
     /// Keeps only the state at every so many steps and runs the steps between again in backward: memory of √T for twice
     /// the forward work; 0: keeps everything.
     Index checkpoint = 0;
+    /// The input is what `project` made of it. A sequence of tokens needs no product at all: project the embedding's table
+    /// once, and take its rows by token.
+    bool projected = false;
 };
 
 namespace detail {
@@ -97,10 +100,20 @@ public:
         return detail::run_recurrent<Real>(at_, any_cell(), std::move(x), state, options);
     }
 
+    /// What the cell's `project` makes of x (…, I), for LoopOptions::projected; x where the cell has none.
+    Var<Real> project(Var<Real> x) const {
+        const auto guard = at_.enter();
+        detail::Undo<Real> undo(at_.store());
+        if constexpr (kProjects) x = cell_.project(std::move(x));
+        undo.keep();
+        return x;
+    }
+
     const Cell& cell() const noexcept { return cell_; }
     Index output_size() const { return cell_.state_size(0); }
 
 private:
+    static constexpr bool kProjects = requires(const Cell& cell, Var<Real> x) { cell.project(x); };
     detail::AnyCell<Real> any_cell() const noexcept {
         detail::AnyCell<Real> any{&cell_, [](const void* cell, int k) -> Index { return of(cell).state_size(k); }, nullptr,
                                   [](const void* cell, Var<Real> x, std::span<Var<Real>> state) {
@@ -109,7 +122,7 @@ private:
                                       State after = of(cell).step(std::move(x), std::move(before));
                                       for (std::size_t k = 0; k < kStates; ++k) state[k] = std::move(after[k]);
                                   }};
-        if constexpr (requires(const Cell& cell, Var<Real> x) { cell.project(x); })
+        if constexpr (kProjects)
             any.project = [](const void* cell, Var<Real> x) -> Var<Real> { return of(cell).project(std::move(x)); };
         return any;
     }

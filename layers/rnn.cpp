@@ -41,6 +41,22 @@ RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view na
               }) {}
 
 template <class Real, class Cell>
+Var<Real> RecurrentLayers<Real, Cell>::project(Var<Real> x) const {
+    const auto guard = at_.enter();
+    if (directions_ == 2)
+        detail::fail_usage(name_, "project is for one direction: each projects the input with weights of its own");
+    if (!x) detail::fail_usage(name_, "the input is an empty Var");
+    if (x.rank() < 1 || x.shape().back() != input_size_)
+        detail::fail_shape(name_, fmt::format("the input of project must be (…, {})", input_size_), {x.shape()});
+    return layers_.layer(0).project(std::move(x));
+}
+
+template <class Real, class Cell>
+Index RecurrentLayers<Real, Cell>::width(const LoopOptions& options) const {
+    return options.projected ? layers_.layer(0).cell().projected_size() : input_size_;
+}
+
+template <class Real, class Cell>
 void RecurrentLayers<Real, Cell>::check_states(const Shape& x, const std::optional<State>& state, Index batch) const {
     if (!state) return;
     const Index rows = num_layers_ * directions_;
@@ -93,15 +109,17 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operat
     const auto guard = at_.enter();
     if (!x) detail::fail_usage(name_, "the input is an empty Var");
     const bool unbatched = x.rank() == 2;
-    if ((x.rank() != 3 && !unbatched) || x.shape().back() != input_size_)
+    const Index features = width(options);
+    if ((x.rank() != 3 && !unbatched) || x.shape().back() != features)
         detail::fail_shape(name_,
-                           fmt::format("the input must be ({}, {}) or (T, {}) unbatched",
-                                       batch_first_ ? "B, T" : "T, B", input_size_, input_size_),
+                           fmt::format("the {}input must be ({}, {}) or (T, {}) unbatched",
+                                       options.projected ? "projected " : "", batch_first_ ? "B, T" : "T, B", features,
+                                       features),
                            {x.shape()});
     if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     const bool turned = batch_first_ && !unbatched;
     const Index steps = x.shape()[turned ? 1 : 0], batch = unbatched ? 1 : x.shape()[turned ? 0 : 1];
-    detail::check_loop_options({steps, batch, input_size_}, options);
+    detail::check_loop_options({steps, batch, features}, options);
     check_states(x.shape(), state, unbatched ? -1 : batch);
     detail::Undo<Real> undo(at_.store());
     if (unbatched) {
@@ -128,8 +146,8 @@ PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, C
     const PackedSequence<Real>& x, std::optional<State> state, LoopOptions options) const {
     const auto guard = at_.enter();
     if (!x.data) detail::fail_usage(name_, "the input is an empty PackedSequence");
-    if (x.data.rank() != 2 || x.data.shape().back() != input_size_)
-        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", input_size_),
+    if (x.data.rank() != 2 || x.data.shape().back() != width(options))
+        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", width(options)),
                            {x.data.shape()});
     if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     if (options.lengths) detail::fail_usage(name_, "lengths come with the PackedSequence");

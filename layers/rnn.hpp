@@ -64,6 +64,12 @@ public:
     PackedOutput<Real, kStates> operator()(const PackedSequence<Real>& x, std::optional<State> state = {},
                                            LoopOptions options = {}) const;
 
+    /// What the first layer makes of x (…, I) before it looks at its state: x·W_ih and the biases that can be added to it.
+    /// (…, G·H) with G = 1, 4, 3 for RNN, LSTM, GRU. The layers take it in place of x (with the same axes) under
+    /// LoopOptions::projected; rows of project(embedding.weight) are what tokens give.
+    /// @throws ShapeError; UsageError for a bidirectional layer
+    Var<Real> project(Var<Real> x) const;
+
     Index output_size() const { return layers_.output_size(); }
 
 protected:
@@ -73,6 +79,7 @@ protected:
 private:
     /// @param batch B, or −1 for an unbatched input. @throws ShapeError
     void check_states(const Shape& x, const std::optional<State>& state, Index batch) const;
+    Index width(const LoopOptions& options) const;  // of the last axis of the input
     Output run(Var<Real> x, std::optional<State> state, const LoopOptions& options) const;
 
     std::string_view name_;

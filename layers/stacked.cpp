@@ -32,6 +32,8 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
                                      needed, states, place_suffix(current_place())));
     const bool both = directions_ == 2;
     if (both && options.reverse) fail_usage("Stacked", "reverse is for one direction; both run here");
+    if (both && options.projected)
+        fail_usage("Stacked", "projected is for one direction: each projects the input with weights of its own");
     LoopOptions backwards = options;
     backwards.reverse = true;
     for (std::size_t layer = 0; layer < static_cast<std::size_t>(num_layers_); ++layer) {
@@ -41,6 +43,7 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
             Var<Real> ahead = run_layer(2 * layer, x, options);
             x = concat<Real>({std::move(ahead), run_layer(2 * layer + 1, std::move(x), backwards)}, -1);
         }
+        options.projected = false;
         if (layer < dropouts_.size()) x = dropouts_[layer](std::move(x));
     }
     undo.keep();

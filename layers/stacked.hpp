@@ -29,6 +29,9 @@ public:
     Result operator()(Var<Real> x, std::optional<State> forward = {}, std::optional<State> backward = {},
                       LoopOptions options = {}) const {
         if (options.reverse) detail::fail_usage("Bidirectional", "reverse is for one direction; both run here");
+        if (options.projected)
+            detail::fail_usage("Bidirectional",
+                               "projected is for one direction: each projects the input with weights of its own");
         detail::Undo<Real> undo(at_.store());
         auto ahead = forward_(x, std::move(forward), options);
         options.reverse = true;

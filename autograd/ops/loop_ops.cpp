@@ -109,6 +109,10 @@ template <class Real>
 Vars<Real> unbind(Var<Real> x) {
     if (!x) detail::fail_usage("unbind", "the operand is an empty Var");
     Vars<Real> out(x.rank() ? static_cast<std::size_t>(x.shape()[0]) : 0);
+    if (out.size() == 1) {  // one part is the whole under another shape
+        out[0] = squeeze(std::move(x), 0);
+        return out;
+    }
     std::array<Var<Real>, 1> in{std::move(x)};
     apply_all<Real>(Unbind<Real>{}, std::span<Var<Real>>(in), std::span<Var<Real>>(out));
     return out;
@@ -117,9 +121,10 @@ Vars<Real> unbind(Var<Real> x) {
 template <class Real>
 Var<Real> stack(const Vars<Real>& parts, Index axis) {
     if (parts.empty()) throw ShapeError("[stack] at least one operand is needed");
+    const std::size_t to = detail::normal_axis("stack", axis, parts[0].rank() + 1);
+    if (parts.size() == 1) return unsqueeze(parts[0], static_cast<Index>(to));
     Vars<Real> in(parts);
     std::array<Var<Real>, 1> out;
-    const std::size_t to = detail::normal_axis("stack", axis, parts[0].rank() + 1);
     apply_all<Real>(StackFirst<Real>{}, std::span<Var<Real>>(in), std::span<Var<Real>>(out));
     if (to == 0) return out[0];
     Axes order;

@@ -34,11 +34,12 @@ struct Executor<float> {
     }
 };
 
-/// A result's shape as rows and columns.
+/// A result's shape as rows and columns; one row if all operands have that shape.
 struct Grid {
     Index rows = 1, cols = 1;
-    explicit Grid(const Shape& shape) {
-        if (shape.rank() == 0) return;
+    Grid(const Shape& shape, bool plain) {
+        if (plain) cols = shape.size();
+        if (plain || shape.rank() == 0) return;
         cols = shape.back();
         for (std::size_t i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
     }
@@ -52,6 +53,16 @@ Shape joined_shape(const Shape& result, Index parts) {
 bool is_joined_shape(const Shape& shape, const Shape& result, Index parts) {
     return parts == 1 ? shape == result : shape == joined_shape(result, parts);
 }
+
+/// What an operand of so many parts is broadcast from and to. Where single columns are broadcast the parts have an axis of
+/// their own: (…, parts, 1) and (…, parts, columns).
+struct Spread {
+    Shape from, to;
+    Spread(const Shape& shape, const Shape& result, Index parts) : from(shape), to(joined_shape(result, parts)) {
+        if (parts == 1 || from.back() == to.back()) return;
+        for (Shape* s : {&from, &to}) *s = s->replaced(s->rank() - 1, s->back() / parts).inserted(s->rank() - 1, parts);
+    }
+};
 
 /// How one part of an operand of shape `shape` is read as an array of shape `result`.
 template <class Real>
@@ -88,13 +99,20 @@ struct Pointwise {
     std::span<const PointwiseOperand> operands;
     std::span<const double> parameters;  // valid while recording only; saved for backward
     std::string_view shown = name;
+    bool plain = true;  // all operands have the shape of the results
     static constexpr int kPlaces = 8;
     // The operand whose memory holds it, or −1.
     std::array<std::int8_t, kPlaces> saved_at{-1, -1, -1, -1, -1, -1, -1, -1};
 
     std::string_view display_name() const noexcept { return shown; }
 
-    void infer(Shapes& s) const {
+    void infer(Shapes& s) {
+        const Shape& first = s.in(operands[0].input);
+        for (const PointwiseOperand& o : operands) plain = plain && o.parts == 1 && s.in(o.input) == first;
+        s.outputs(function->results(), plain ? first : broadcast_shape(s));
+    }
+
+    Shape broadcast_shape(const Shapes& s) const {
         Shape result;
         bool first = true;
         for (const PointwiseOperand& o : operands) {
@@ -108,7 +126,11 @@ struct Pointwise {
             result = first ? shape : broadcast(shown, result, shape);
             first = false;
         }
-        s.outputs(function->results(), result);
+        for (const PointwiseOperand& o : operands)
+            s.require(o.parts == 1 || s.in(o.input).back() == result.back() * o.parts ||
+                          result.rank() < Shape::kMaxRank,
+                      "single columns that are broadcast need an axis more, and there are six already");
+        return result;
     }
 
     void forward(Forward<Real>& f) {
@@ -127,7 +149,7 @@ struct Pointwise {
         typename Executor<Real>::In in[kMost];
         typename Executor<Real>::Out out[kMost];
         UNROLL_ASSERT(program->inputs <= kMost && static_cast<int>(program->outputs.size()) <= kMost);
-        const Grid grid(result);
+        const Grid grid(result, plain);
         Real numbers[kMost];
         PoolVector<Real*> expanded;
         for (std::size_t i = 0; i < operands.size(); ++i)
@@ -170,8 +192,9 @@ struct Pointwise {
         for (int k = 0; k < function->results(); ++k)
             if (b.gout(k)) present |= Mask{1} << k;
         const BackwardProgram& plan = adjoint->backward(present);
+        if (plan.program.code.empty() && hand_on(b, plan)) return;
         const Shape& result = b.out_shape(0);
-        const Grid grid(result);
+        const Grid grid(result, plain);
         typename Executor<Real>::In in[kMost];
         typename Executor<Real>::Out out[kMost];
         PoolVector<Real*> temporary;
@@ -224,7 +247,7 @@ struct Pointwise {
             bool complete = !twice;  // every part gets a gradient, so that nothing need be set to zero first
             for (int p = 0; p < o.parts; ++p)
                 complete = complete && plan.gradient_of_input[s + static_cast<std::size_t>(p)] >= 0;
-            target.direct = is_joined_shape(b.in_shape(o.input), result, o.parts);
+            target.direct = plain || is_joined_shape(b.in_shape(o.input), result, o.parts);
             const Index size = grid.rows * grid.cols * o.parts;
             if (target.direct) {
                 const auto place = b.grad(o.input);
@@ -251,13 +274,40 @@ struct Pointwise {
         Executor<Real>::run(program, grid.rows, grid.cols, in, out);
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
-            if (o.part == 0 && (needed >> o.input & 1) && !targets[o.input].direct)
-                b.add_reduced(o.input, targets[o.input].data, joined_shape(result, o.parts));
+            if (o.part != 0 || !(needed >> o.input & 1) || targets[o.input].direct) continue;
+            const Spread spread(b.in_shape(o.input), result, o.parts);
+            const Accumulator<Real> sum = b.grad(o.input);
+            reduce_broadcast(targets[o.input].data, spread.to, sum.adding, sum.data, spread.from);
         }
         for (Real* memory : temporary) pool_free(memory);
     }
 
 private:
+    /// The backward pass of sums, whose gradients are those of their results: they are passed on as they are.
+    bool hand_on(unroll::Backward<Real>& b, const BackwardProgram& plan) const {
+        for (const PointwiseOperand& o : operands)
+            if (o.parts > 1) return false;
+        // visit(input, output) for each operand whose gradient is that of an output.
+        const auto each = [&](auto visit) {
+            for (std::size_t s = 0; s < operands.size(); ++s) {
+                const int k = plan.gradient_of_input[s];
+                if (k < 0 || !b.needs(operands[s].input)) continue;
+                const Source& g = plan.reads[plan.program.outputs[static_cast<std::size_t>(k)]];
+                const Index i = operands[s].input;
+                visit(i, Index{g.index}, plain || b.in_shape(i).size() == b.out_shape(g.index).size());
+            }
+        };
+        Index takers = 0;
+        each([&](Index i, Index k, bool whole) {
+            takers += whole;
+            if (!whole) b.pass(i, k);
+        });
+        each([&](Index i, Index k, bool whole) {         // last, since memory is taken over
+            if (whole && takers > 1) b.gout_operand(k);  // by several: who adds to it makes a copy
+            if (whole) b.pass(i, k);
+        });
+        return true;
+    }
     int place_of(int saved) const { return saved < kPlaces ? saved_at[static_cast<std::size_t>(saved)] : -1; }
     /// Which of the op's own saved arrays holds saved value j.
     Index saved_number(int j) const {
@@ -269,18 +319,21 @@ private:
     /// was not broadcast.
     bool replaceable(const Forward<Real>& f, std::size_t s, const Shape& result) const {
         const PointwiseOperand& o = operands[s];
-        if (!f.may_overwrite(o.input) || !is_joined_shape(f.in_shape(o.input), result, o.parts)) return false;
+        if (!f.may_overwrite(o.input)) return false;
+        if (!plain && !is_joined_shape(f.in_shape(o.input), result, o.parts)) return false;
         for (std::size_t other = 0; other < operands.size(); ++other)
             if (operands[other].input == o.input && (adjoint->adjoint().needs_input >> other & 1)) return false;
         return true;
     }
-    static typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const Grid& grid,
-                                            const PointwiseOperand& o, PoolVector<Real*>& temporary) {
+    typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const Grid& grid,
+                                     const PointwiseOperand& o, PoolVector<Real*>& temporary) const {
+        if (plain) return {data, grid.cols, 1};
         const Reading<Real> r = reading(data, shape, result, grid, o.part, o.parts);
         if (!r.expand) return {r.data, r.row_stride, r.col_stride};
-        const Shape joined = joined_shape(result, o.parts);
-        temporary.push_back(static_cast<Real*>(pool_allocate(static_cast<std::size_t>(joined.size()) * sizeof(Real))));
-        expand_broadcast(data, shape, temporary.back(), joined);
+        const Spread spread(shape, result, o.parts);
+        temporary.push_back(
+            static_cast<Real*>(pool_allocate(static_cast<std::size_t>(spread.to.size()) * sizeof(Real))));
+        expand_broadcast(data, spread.from, temporary.back(), spread.to);
         return {temporary.back() + o.part * grid.cols, o.parts * grid.cols, 1};
     }
     static bool shares_slot(unroll::Backward<Real>& b, Index i) {

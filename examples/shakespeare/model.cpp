@@ -34,14 +34,19 @@ CharModel<Real>::CharModel(Scope<Real> at, const ModelOptions& o, Size vocabular
       head_(at / "head", {.in_features = o.hidden, .out_features = vocabulary}) {}
 
 template <class Real>
-Var<Real> CharModel<Real>::operator()(const IntTensor& tokens, State& state) const {
-    Var<Real> x = embed_(tokens);
+Var<Real> CharModel<Real>::table() const {
+    return std::visit([&](const auto& layers) { return layers.project(embed_.weight); }, rnn_);
+}
+
+template <class Real>
+Var<Real> CharModel<Real>::operator()(const IntTensor& tokens, State& state, const Var<Real>& table) const {
+    Var<Real> x = embedding(table, tokens);
     std::visit(
         [&](const auto& layers) {
             using Before = typename std::remove_cvref_t<decltype(layers)>::State;
             std::optional<Before> before;
             if (!state.empty()) std::move(state.begin(), state.end(), before.emplace().begin());
-            auto after = layers(std::move(x), std::move(before));
+            auto after = layers(std::move(x), std::move(before), {.projected = true});
             state.assign(after.state.begin(), after.state.end());
             x = std::move(after.output);
         },

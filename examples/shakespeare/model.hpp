@@ -31,7 +31,11 @@ public:
     CharModel(Scope<Real> at, const ModelOptions& options, Size vocabulary);
 
     /// Tokens (T, B) to logits (T, B, V) of the tokens that follow. `state` goes in, and comes out as it is after them.
-    Var<Real> operator()(const IntTensor& tokens, State& state) const;
+    Var<Real> operator()(const IntTensor& tokens, State& state) const { return (*this)(tokens, state, table()); }
+    /// What the first layer's input weights make of each character (V, …). There are fewer characters than places in a
+    /// window of text, so the table is multiplied and not the text. While no weight changes, one table serves many calls.
+    Var<Real> table() const;
+    Var<Real> operator()(const IntTensor& tokens, State& state, const Var<Real>& table) const;
 
 private:
     using Layers = std::variant<unroll::LSTM<Real>, unroll::GRU<Real>, unroll::RNN<Real>>;

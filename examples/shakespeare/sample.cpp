@@ -19,17 +19,18 @@ using namespace unroll;
 void generate(const CharModel<float>& model, const IntTensor& prime, Index length, const Sampler& sampler,
               RandomStream& random, const std::function<bool(Index)>& take) {
     if (length <= 0) return;
+    const Var<float> table = model.table();
     CharModel<float>::State state;
     IntTensor token = IntTensor::from_shape({1, 1});
     Var<float> logits;
     for (const std::int64_t id : prime) {
         token(0, 0) = id;
-        logits = model(token, state);
+        logits = model(token, state, table);
     }
     for (Index written = 0;;) {
         token(0, 0) = sampler(logits, random);
         if (!take(token(0, 0)) || ++written == length) return;
-        logits = model(token, state);
+        logits = model(token, state, table);
     }
 }
 

@@ -150,6 +150,62 @@ TEST(Tape, GradientThatIsPassedOnTwiceIsNotSharedMemory) {
     EXPECT_EQ(tape.gradient(b), values({2}, {1, 1}));
 }
 
+TEST(Tape, OperandsOfASumShareItsGradientUntilOneIsAddedToOrHooked) {
+    // Early uses of a and b are differentiated after the sum: each adds to its own copy. A hook changes its value alone.
+    for (const bool hooked : {false, true}) {
+        Tape<double> tape;
+        const Var<double> x(values({2}, {1, 2})), y(values({2}, {3, 4}));
+        tape.watch(x);
+        tape.watch(y);
+        const Var<double> a = x * 2.0, b = y * 3.0;
+        const auto early = sum(a * values({2}, {10, 20})) + sum(b * values({2}, {30, 40}));
+        const Var<double> s = a + b;
+        tape.watch(s);
+        tape.watch(a);
+        if (hooked) tape.hook(a, [](Tensor<double>& g) { g = g * 100.0; });
+        tape.backward(early + sum(s * values({2}, {1, 5})));
+        EXPECT_EQ(tape.gradient(s), values({2}, {1, 5}));
+        EXPECT_EQ(tape.gradient(a), hooked ? values({2}, {1100, 2500}) : values({2}, {11, 25}));
+        EXPECT_EQ(tape.gradient(x), hooked ? values({2}, {2200, 5000}) : values({2}, {22, 50}));
+        EXPECT_EQ(tape.gradient(y), values({2}, {93, 135}));
+    }
+}
+
+TEST(Tape, OperandsOfASumMayBeBroadcastSplitOrTheSame) {
+    Tape<double> tape;
+    const Var<double> x(values({2, 2}, {1, 2, 3, 4})), row(values({2}, {5, 6})), one(values({1, 1}, {7}));
+    for (const auto& v : {x, row, one}) tape.watch(v);
+    const Var<double> g(values({2, 2}, {1, 10, 100, 1000}));
+    // One operand is used twice, one by its columns, each of which is broadcast.
+    const auto [left, right] = pointwise(
+        [](auto a, auto b, auto c, auto d) {
+            return std::tuple{a + b, c + d};
+        },
+        columns<2>(x), row, row);
+    EXPECT_EQ(Tensor<double>(left.value()), values({2, 2}, {1 + 2, 1 + 2, 3 + 4, 3 + 4}));
+    tape.backward(sum((x + row + one + x) * g) + sum(left * values({2, 2}, {1, 2, 3, 4})) +
+                  sum(right * values({2, 2}, {5, 6, 7, 8})));
+    EXPECT_EQ(tape.gradient(row), values({2}, {101 + 2 * 12, 1010 + 2 * 14}));
+    EXPECT_EQ(tape.gradient(x), values({2, 2}, {2 + 3, 20 + 3, 200 + 7, 2000 + 7}));
+    EXPECT_EQ(tape.gradient(one), values({1, 1}, {1111}));
+}
+
+TEST(Tape, SumsCopyNoGradient) {
+    if (memory_use().reserved == 0) GTEST_SKIP() << "the pool steps aside under the address sanitizer";
+    constexpr Index kSize = 100'000;
+    Tape<double> tape;
+    const Var<double> a(zeros<double>({kSize})), b(zeros<double>({kSize})), c(zeros<double>({1}));
+    for (const auto& v : {a, b, c}) tape.watch(v);
+    Var<double> y = a;
+    for (int i = 0; i < 10; ++i) y = y + b + c;
+    const auto loss = sum(y);
+    reset_memory_peak();
+    const auto before = memory_use();
+    tape.backward(loss);
+    EXPECT_LT(memory_use().peak - before.in_use, kSize * 8 * 5 / 2) << "that of the loss and that of b";
+    EXPECT_EQ(tape.gradient(b)(17), 10);
+}
+
 TEST(Tape, FrozenParameterGetsNoGradientAndNoStep) {
     Model m;
     m.store.freeze("w");

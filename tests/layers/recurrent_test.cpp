@@ -194,6 +194,29 @@ TEST(Recurrent, CheckpointedEqualsFullBitForBit) {
                 });
 }
 
+/// A layer whose input is projected beforehand.
+template <class Layer>
+struct Beforehand {
+    using State = typename Layer::State;
+    const Layer& layer;
+    auto operator()(Var<double> x, const std::optional<State>& state, LoopOptions options) const {
+        options.projected = true;
+        return layer(layer.project(std::move(x)), state, options);
+    }
+};
+
+TEST(Recurrent, AnInputThatWasProjectedBeforehandGivesTheSameBits) {
+    const IntTensor lengths = integers({4, 7, 1});
+    for (const auto& options :
+         {LoopOptions{}, {.reverse = true, .lengths = &lengths}, {.truncate = 3, .checkpoint = 2}})
+        for_every_cell([&](auto& store, const auto& layer) {
+            const auto x = filled<double>({kT, kB, kI}, 1);
+            const auto s = state_of(layer);
+            expect_equal(run(store, Beforehand<std::remove_cvref_t<decltype(layer)>>{layer}, x, s, options),
+                         run(store, layer, x, s, options));
+        });
+}
+
 TEST(Recurrent, ACheckpointedLoopOutlivesTheCallersLengths) {
     for_every_cell([](auto& store, const auto& layer) {
         const auto x = filled<double>({kT, kB, kI}, 1);

@@ -336,6 +336,36 @@ TEST(RNN, UnbatchedEqualsABatchOfOne) {
     }
 }
 
+template <class Layer, class Options>
+void expect_rows_of_a_projected_table(Options options) {
+    ParameterStore<double> store(1);
+    const Layer layer(Scope<double>(store) / "rnn", options);
+    const Embedding<double> embed(Scope<double>(store) / "embed", {.num_embeddings = 5, .embedding_dim = 4});
+    const IntTensor tokens{{1, 0, 4}, {2, 2, 2}, {0, 1, 4}, {4, 4, 0}};
+    using Result = std::pair<Var<double>, std::map<std::string, std::vector<double>>>;
+    const auto run = [&](auto forward) -> Result {
+        store.zero_grad();
+        Tape<double> tape;
+        const auto made = forward();
+        tape.backward(weighed(made.output, 901) + weighed(made.state[0], 902));
+        return {made.output, gradients_of(store)};
+    };
+    const auto plain = run([&] { return layer(embed(tokens)); });
+    const auto table =
+        run([&] { return layer(embedding(layer.project(embed.weight), tokens), {}, {.projected = true}); });
+    expect_same(table.first, plain.first, 1e-14);
+    expect_same(table.second, plain.second, 1e-13);
+}
+
+TEST(RNN, TokensMayTakeRowsOfAProjectedTable) {
+    expect_rows_of_a_projected_table<RNN<double>>(RNNOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2});
+    expect_rows_of_a_projected_table<LSTM<double>>(
+        LSTMOptions{.input_size = 4, .hidden_size = 3, .num_layers = 3, .bias = false, .proj_size = 2});
+    expect_rows_of_a_projected_table<GRU<double>>(GRUOptions{.input_size = 4, .hidden_size = 3, .batch_first = true});
+    expect_rows_of_a_projected_table<GRU<double>>(
+        GRUOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2, .reset = GruReset::before_product});
+}
+
 TEST(RNN, PackedSequencesEqualSeparateRuns) {
     ParameterStore<double> store(1);
     const LSTM<double> layer(store, {.input_size = 4, .hidden_size = 3, .num_layers = 2, .bidirectional = true});
@@ -443,6 +473,20 @@ TEST(RNN, WrongInputsAndStatesAreErrorsThatNameModuleAndShapesAndLeaveTheTapeAlo
                     layer(pack_padded_sequence(filled<double>({5, 2, 6}, 1), integers({5, 2})));
                 }),
                 HasSubstr("(in model.rnn)"));
+    EXPECT_EQ(shape_error([&] { layer(x, {}, {.projected = true}); }),
+              "[LSTM] the projected input must be (T, B, 12) or (T, 12) unbatched; got (5, 2, 4) (in model.rnn)");
+    EXPECT_EQ(shape_error([&] {
+                  layer.project(filled<double>({5, 3}, 1));
+              }),
+              "[LSTM] the input of project must be (…, 4); got (5, 3) (in model.rnn)");
+    EXPECT_THAT(error_message<UsageError>([&] { layer.project(Var<double>()); }),
+                HasSubstr("[LSTM] the input is an empty Var (in model.rnn)"));
+    const LSTM<double> both(at / "both", {.input_size = 4, .hidden_size = 3, .bidirectional = true});
+    const auto wide = filled<double>({5, 2, 12}, 1);
+    tape.watch(wide);
+    EXPECT_THAT(error_message<UsageError>([&] { both(wide, {}, {.projected = true}); }),
+                HasSubstr("projected is for one direction"));
+    EXPECT_THAT(error_message<UsageError>([&] { both.project(x); }), HasSubstr("project is for one direction"));
     EXPECT_EQ(tape.node_count(), before);
 }
 

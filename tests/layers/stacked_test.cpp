@@ -229,6 +229,7 @@ TEST(Bidirectional, IsBothDirectionsSideBySide) {
     expect_same(made.output, concat({one.output, flip(other.output, {0})}, -1));
     expect_same(made.forward[0], one.state[0]);
     expect_same(made.backward[0], other.state[0]);
+    EXPECT_THROW(both(x, {}, {}, {.projected = true}), UsageError) << "each direction has weights of its own";
 }
 
 TEST(Bidirectional, TheBackwardDirectionBeginsAtTheEndOfEachRow) {

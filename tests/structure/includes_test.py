@@ -23,7 +23,7 @@ MAY_INCLUDE = {
 # The stations of autograd/, in order: a file includes only its own station and those before it. What is not named here
 # stands after all of them, and sees everything in autograd/.
 STATIONS = (
-    ("shape, error, kernels, programs", r"(error|shape|scalar|dual|detail/text_formatter)\.|kernels/|pointwise/"),
+    ("shape, error, kernels, programs", r"(error|shape|scalar|dual|detail/text_formatter|detail/fnv1a)\.|kernels/|pointwise/"),
     ("tensor", r"(pool|pool_vector|slab|buffer|xtensor|tensor|random|threads|linalg|detail/packed_weight)\."),
     ("tape", r"(var|op|tape|gradient_slots|sweep|parameter|scope|module|hooks|profile|parallel)\."),
     ("ops", r"ops\.|ops/|catalogue\."),

@@ -1,3 +1,4 @@
+// The folder is known when the tests are built.
 #include <unroll/tests/support/source_folder.hpp>
 
 namespace unroll::test {

@@ -58,6 +58,10 @@ void elementwise_samples(Samples& samples) {
                             },
                             columns<4>(x(0)), x(1));
                     }});
+    rows.push_back({"pointwise", "single columns that are broadcast", {{"B2"}, {"BI"}}, [](auto& x) {
+                        return pointwise([](auto a, auto b, auto c) { return tanh(a * c) + b; }, columns<2>(x(0)),
+                                         x(1));
+                    }});
 
     auto& wrong = samples.wrong;
     const Operand three{"BI"}, other{"BH"};
