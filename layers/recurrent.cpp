@@ -98,7 +98,10 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
         }
         if (slabs && i == steps.begin)
             for (std::size_t k = 0; k < state.size() && k < entered.size(); ++k) {
-                move_before(entered[k], state[k]);
+                const auto same = [&](const Var<Real>& s) { return s.data() == state[k].data(); };
+                // A cell may return one value as two states: the place before it is for the first of them.
+                if (std::none_of(state.begin(), state.begin() + static_cast<std::ptrdiff_t>(k), same))
+                    move_before(entered[k], state[k]);
                 entered[k] = {};
             }
         outputs[steps.place(i)] = std::move(output);

@@ -53,6 +53,8 @@ Var<Real> RecurrentLayers<Real, Cell>::project(Var<Real> x) const {
 
 template <class Real, class Cell>
 Index RecurrentLayers<Real, Cell>::width(const LoopOptions& options) const {
+    if (options.projected && directions_ == 2)
+        detail::fail_usage(name_, "projected is for one direction: each projects the input with weights of its own");
     return options.projected ? layers_.layer(0).cell().projected_size() : input_size_;
 }
 

@@ -122,7 +122,9 @@ template <class Real>
 Var<Real> stack(const Vars<Real>& parts, Index axis) {
     if (parts.empty()) throw ShapeError("[stack] at least one operand is needed");
     const std::size_t to = detail::normal_axis("stack", axis, parts[0].rank() + 1);
-    if (parts.size() == 1) return unsqueeze(parts[0], static_cast<Index>(to));
+    // One part is the whole under another shape. Of a parameter it is a copy, as several are: it may change later.
+    if (parts.size() == 1 && parts[0] && !parts[0].internal()->parameter)
+        return unsqueeze(parts[0], static_cast<Index>(to));
     Vars<Real> in(parts);
     std::array<Var<Real>, 1> out;
     apply_all<Real>(StackFirst<Real>{}, std::span<Var<Real>>(in), std::span<Var<Real>>(out));

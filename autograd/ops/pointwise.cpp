@@ -287,7 +287,12 @@ private:
     bool hand_on(unroll::Backward<Real>& b, const BackwardProgram& plan) const {
         for (const PointwiseOperand& o : operands)
             if (o.parts > 1) return false;
-        // visit(input, output) for each operand whose gradient is that of an output.
+        for (std::size_t s = 0; s < operands.size(); ++s) {
+            if (plan.gradient_of_input[s] >= 0 || !b.needs(operands[s].input)) continue;
+            const Accumulator<Real> zero = b.grad(operands[s].input);  // the gradient of sign(x) is there, and is zero
+            if (!zero.adding) std::fill_n(zero.data, zero.size, Real(0));
+        }
+        // visit(input, output, whole) for each operand whose gradient is that of an output, or its sum.
         const auto each = [&](auto visit) {
             for (std::size_t s = 0; s < operands.size(); ++s) {
                 const int k = plan.gradient_of_input[s];

@@ -31,6 +31,7 @@ constexpr double kTolerance = 1e-6;  // nats per character
 /// Reads `steps` characters of `rows` streams, which begin at `begin` and then every `stride`. Returns the sum of losses.
 double read_streams(const CharModel<float>& model, const IntTensor& ids, Index begin, Index stride, Index rows,
                     Index steps, State& state) {
+    const Var<float> table = model.table();
     double sum = 0;
     for (Index done = 0; done < steps; done += kSteps) {
         const Index now = std::min(kSteps, steps - done);
@@ -42,7 +43,7 @@ double read_streams(const CharModel<float>& model, const IntTensor& ids, Index b
                 inputs(t, row) = ids(at);
                 targets(t, row) = ids(at + 1);
             }
-        const Var<float> losses = cross_entropy(model(inputs, state), targets, {.reduction = Reduction::none});
+        const Var<float> losses = cross_entropy(model(inputs, state, table), targets, {.reduction = Reduction::none});
         for (Index i = 0; i < losses.size(); ++i) sum += static_cast<double>(losses.data()[i]);
     }
     return sum;

@@ -349,6 +349,33 @@ TEST(Recurrent, TheSameStateMayEnterTwiceAndItsGradientsAddUp) {
     });
 }
 
+/// A cell whose two states are one value.
+template <class Real>
+struct OneForBoth {
+    static constexpr int kStates = 2;
+    Linear<Real> first, second;
+    OneForBoth(Scope<Real> at, Size in, Size size)
+        : first(at / "first", {.in_features = size, .out_features = size}),
+          second(at / "second", {.in_features = size, .out_features = size, .bias = false}) {
+        static_cast<void>(in);
+    }
+    Index state_size(int) const { return 3; }
+    State<Real, 2> step(Var<Real> x, State<Real, 2> s) const {
+        const Var<Real> h = tanh(x + first(s[0]) + second(s[1]));
+        return {h, h};
+    }
+};
+
+TEST(Recurrent, ACellMayReturnOneValueAsTwoStates) {
+    EXPECT_GRADIENTS(
+        [](auto& layer, auto x, auto a, auto b) {
+            auto made = layer(x, std::array{a, b});
+            return std::tuple{made.output, made.state[1]};
+        },
+        twin([]<class Real>(Scope<Real> at) { return Recurrent<Real, OneForBoth<Real>>(at, Size(3), Size(3)); }),
+        filled_tensor<double>({4, 2, 3}, 1), filled_tensor<double>({2, 3}, 2), filled_tensor<double>({2, 3}, 3));
+}
+
 TEST(Recurrent, OneTimeStepIsOneStepOfTheCell) {
     for_every_cell([](auto& store, const auto& layer) {
         const auto x = filled<double>({1, kB, kI}, 1);
