@@ -4,10 +4,16 @@
 #include <unroll/autograd/child_tape.hpp>
 #include <unroll/autograd/random.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <memory>
 
 namespace unroll {
 namespace {
+
+constexpr std::size_t kFew = 16;     // results of any shapes
+constexpr std::size_t kMost = 4096;  // results of one shape
 
 /// Outputs of a function that will run again. Its inputs are everything that the function took from the tape.
 template <class Real>
@@ -20,11 +26,8 @@ struct Checkpoint {
     std::shared_ptr<const DrawLog> draws;
 
     void infer(Shapes& s) const {
-        UNROLL_ASSERT(results.size() <= 4096);
-        if (results.size() <= 16)
-            for (const Var<Real>& r : results) s.output(r.shape());
-        else
-            many(s);
+        if (results.size() > kFew) return s.outputs(static_cast<Index>(results.size()), results[0].shape());
+        for (const Var<Real>& r : results) s.output(r.shape());
     }
     void forward(Forward<Real>& f) {
         for (std::size_t k = 0; k < results.size(); ++k) {
@@ -52,15 +55,6 @@ struct Checkpoint {
         if (!reached.empty()) child.backward(reached, upstream);
     }
     std::span<const Var<Real>> held() const noexcept { return inputs; }
-
-private:
-    // More than sixteen results: all but a few at the end have one shape (outputs of time steps, then states).
-    void many(Shapes& s) const {
-        bool equal = true;
-        for (const Var<Real>& r : results) equal = equal && r.shape() == results[0].shape();
-        if (!equal) detail::fail_usage(name, "more than sixteen results must all have one shape");
-        s.outputs(static_cast<Index>(results.size()), results[0].shape());
-    }
 };
 
 }  // namespace
@@ -82,6 +76,13 @@ Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& input
         captured = child.captured();
     }
     if (captured.empty()) return results;
+    const auto alike = [&](const Var<Real>& r) { return r.shape() == results[0].shape(); };
+    if (results.size() > kMost || (results.size() > kFew && !std::ranges::all_of(results, alike)))
+        detail::fail_usage(
+            "checkpoint",
+            fmt::format("a function has at most {} results, and where there are more than {} all must have "
+                        "one shape; got {}",
+                        kMost, kFew, results.size()));
     Vars<Real> out(results.size());
     apply_all<Real>(Checkpoint<Real>{std::move(kept), inputs, std::move(results), std::move(draws)},
                     std::span<Var<Real>>(captured), std::span<Var<Real>>(out));
@@ -123,7 +124,8 @@ bool ChildTape<Real>::needs(const Var<Real>& value) const {
 
 template <class Real>
 void ChildTape<Real>::backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream) {
-    tape_.check_call(outputs, upstream);
+    const NoGrad pause;
+    tape_.check_call(outputs, upstream, {});
     tape_.start_sweep(outputs, upstream);
     tape_.run_sweep(false);
     tape_.state_ = Tape<Real>::State::finished;

@@ -93,6 +93,8 @@ public:
     ModuleGuard(const ModuleGuard&) = delete;
     ModuleGuard& operator=(const ModuleGuard&) = delete;
     ~ModuleGuard() { current_place().module = before_; }
+    /// Whether the module was entered from outside, not from within itself.
+    bool first() const noexcept { return before_ != current_place().module; }
 
 private:
     std::uint32_t before_;

@@ -91,7 +91,7 @@ concept NotOptions =
 template <class... Args>
 CheckedFunction named_arguments(std::string_view text, const Args&... args) {
     CheckedFunction function = checked_arguments(args...);
-    const bool real[] = {is_real_array<Args>()..., false};
+    const bool real[] = {RealArray<Args>..., false};
     function.name_inputs(text, std::span<const bool>(real, sizeof...(Args)));
     return function;
 }

@@ -39,7 +39,7 @@ Accumulator<Real> Tape<Real>::accumulate(Index number) {
         return {s.grad, n, true};
     }
     s.grad = nullptr;
-    if (s.parameter) s.grad = target(s.parameter->store)->place(*s.parameter);
+    if (s.parameter && !(s.flags & detail::kWatched)) s.grad = target(s.parameter->store)->place(*s.parameter);
     if (!s.grad && s.slab) {
         void* place = nullptr;
         s.block = s.slab->claim(s.slice, sweep_, &place);

@@ -25,14 +25,14 @@ constexpr std::size_t kFetchAhead = 16;
 
 template <class Real>
 void Gradients<Real>::fit() {
-    if (size_ == store_->block_size() && parts_.size() == store_->entries().size()) return;
+    if (size_ == store_->block_size() && parts_.size() == store_->numbers()) return;
     // Layers were added: the old gradients move to the front of a larger block.
     const auto bytes = static_cast<std::size_t>(store_->block_size()) * sizeof(Real);
     detail::BlockRef block = detail::BlockRef::adopt(detail::Block::make(bytes));
     if (block_) std::copy_n(block_->template as<Real>(), size_, block->template as<Real>());
     block_ = std::move(block);
     size_ = store_->block_size();
-    while (parts_.size() < store_->entries().size()) parts_.push_back(std::make_unique<Part>());
+    while (parts_.size() < store_->numbers()) parts_.push_back(std::make_unique<Part>());
 }
 
 // ---- What there is ----
@@ -91,8 +91,8 @@ void Gradients<Real>::gather(const Entry& entry, Part& part) noexcept {
 
 template <class Real>
 void Gradients<Real>::pack() noexcept {
-    for (std::size_t i = 0; i < parts_.size(); ++i)
-        if (parts_[i]->state == State::rows) gather(*store_->entries()[i], *parts_[i]);
+    for (const Entry* entry : store_->entries())
+        if (state(*entry) == State::rows) gather(*entry, *parts_[entry->number]);
 }
 
 template <class Real>
@@ -129,10 +129,11 @@ template <class Real>
 void Gradients<Real>::zero() noexcept {
     scale_ = 1.0;
     limit_ = kNoLimit;
-    for (std::size_t i = 0; i < parts_.size(); ++i) {
-        Part& part = *parts_[i];
+    for (const Entry* entry : store_->entries()) {
+        if (entry->number >= parts_.size()) continue;
+        Part& part = *parts_[entry->number];
         if (part.state == State::rows) {
-            gather(*store_->entries()[i], part);
+            gather(*entry, part);
             forget_rows(part);
         }
         part.state = State::stale;
@@ -146,8 +147,7 @@ Real* Gradients<Real>::place(const Entry& entry) {
     apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
-    if (has(entry)) return nullptr;
-    part.state = State::stale;  // what is written before arrived() does not count
+    if (part.state != State::stale) return nullptr;  // what is written before arrived() does not count
     part.clear = false;
     return at(entry);
 }

@@ -122,7 +122,7 @@ Real* Forward<Real>::save(const Shape& shape) {
 template <class Real>
 void Forward<Real>::share(Index k, Index i, Index offset) {
     detail::Value<Real>& from = input(i);
-    from.exclusive = false;
+    if (from.exclusive) from.exclusive = false;  // a parameter's value, read by several threads, is not written
     detail::Value<Real>* value = new_output(k);
     value->block = from.block;
     value->data = from.data + offset;
@@ -148,6 +148,19 @@ bool Forward<Real>::take(Index k, Index i) {
 }
 
 template <class Real>
+bool Forward<Real>::become(Index k, Index i) {
+    Var<Real>& handle = in_[static_cast<std::size_t>(i)];
+    detail::Value<Real>& value = input(i);
+    if (tape_ || !handle.reference().unique() || value.parameter) return false;
+    UNROLL_ASSERT(value.shape.size() == shapes_.out(k).size());
+    value.shape = shapes_.out(k);
+    value.tape = 0;
+    value.slot = -1;
+    out_[static_cast<std::size_t>(k)] = std::move(handle);
+    return true;
+}
+
+template <class Real>
 void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bool exclusive) {
     detail::Value<Real>* value = new_output(k);
     value->block = block;
@@ -165,9 +178,15 @@ void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const R
 
 template <class Real>
 void Forward<Real>::commit(void* op) {
-    if (ProfileSpan::on()) ProfileSpan::record("forward", info_.shown(op), detail::current_place(), forward_start);
+    if (ProfileSpan::on()) ProfileSpan::record("forward", info_.name(op), detail::current_place(), forward_start);
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
     if (!tape_) return;
+    if (tape_->options_.check_finite)
+        for (const Var<Real>& v : out_)
+            for (Index i = 0; i < v.size(); ++i)
+                if (!detail::finite(v.data()[i]))
+                    tape_->fail_non_finite(info_.name(op), tape_->end_number_, detail::current_place(),
+                                           "forward made a value that is not finite");
     const auto saved =
         static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) + static_cast<int>(saved_count_));
     detail::Node* node =
@@ -193,18 +212,16 @@ void Forward<Real>::commit(void* op) {
         }
     }
     void** to = node->saved_values();
-    for (std::uint64_t bits = saved_in_; bits; bits &= bits - 1)
-        *to++ = detail::ValueRef<Real>(in_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
+    for (std::uint64_t bits = saved_in_; bits; bits &= bits - 1) {
+        const detail::ValueRef<Real>& kept = in_[static_cast<std::size_t>(std::countr_zero(bits))].reference();
+        if (kept->parameter && kept->parameter->frozen) tape_->note_frozen(*kept->parameter);
+        *to++ = detail::ValueRef<Real>(kept).leak();
+    }
     for (std::uint64_t bits = saved_out_; bits; bits &= bits - 1)
         *to++ = detail::ValueRef<Real>(out_[static_cast<std::size_t>(std::countr_zero(bits))].reference()).leak();
     const std::size_t arrays = std::exchange(saved_count_, 0);  // the node's from now on
     for (std::size_t j = 0; j < arrays; ++j) *to++ = saved_[j];
     info_.relocate(node->op(), op);
-    if (tape_->options_.check_finite)
-        for (const Var<Real>& v : out_)
-            for (Index i = 0; i < v.size(); ++i)
-                if (!detail::finite(v.data()[i]))
-                    tape_->fail_non_finite(*node, "forward made a value that is not finite");
 }
 
 // ---- Backward ----

@@ -40,8 +40,7 @@ struct Pending;
 /// What the tape knows of an op's type.
 template <class Real>
 struct OpInfo {
-    std::string_view name;
-    std::string_view (*shown)(const void* op) noexcept;  ///< the name of this very op, where one type serves many
+    std::string_view (*name)(const void* op) noexcept;  ///< of this very op, where one type serves many
     std::uint32_t bytes;
     void (*backward)(const void* op, unroll::Backward<Real>& context);
     void (*relocate)(void* to, void* from) noexcept;
@@ -147,13 +146,16 @@ public:
     /// Keep input i, output k for backward (the first 64 of each).
     void save_in(Index i) noexcept { saved_in_ |= std::uint64_t{1} << i; }
     void save_out(Index k) noexcept { saved_out_ |= std::uint64_t{1} << k; }
-    /// New memory of this shape, kept for backward; b.saved(0), b.saved(1), … in the order of these calls (at most 16).
+    /// New memory of this shape, kept for backward; b.saved(0), b.saved(1), … in the order of these calls (at most 64).
     Real* save(const Shape& shape);
 
     /// Output k is input i from element `offset` on, without copying.
     void share(Index k, Index i, Index offset = 0);
     /// Output k takes over the memory of input i if nobody else can see it; says whether it did.
     bool take(Index k, Index i);
+    /// Where nothing is recorded and nobody else holds input i, output k is that very value under the output's shape, and the
+    /// input is gone; says whether it did.
+    bool become(Index k, Index i);
     /// Whether nobody but this op will read input i any more, so that it may be overwritten once it has been read.
     bool may_overwrite(Index i) const noexcept { return last_handle(i); }
     /// Output k stands for memory that somebody else made (a child tape's output, equal slices of one slab).
@@ -170,7 +172,7 @@ public:
     void commit(void* op);
 
 private:
-    static constexpr std::size_t kMostSaved = 16;
+    static constexpr std::size_t kMostSaved = 64;
     bool needs_far(Index i) const noexcept;
     detail::Value<Real>* new_output(Index k);
 
@@ -178,7 +180,7 @@ private:
     std::span<Var<Real>> in_;
     std::span<Var<Real>> out_;
     const Shapes& shapes_;
-    Tape<Real>* tape_;  // null when nothing is recorded
+    Tape<Real>* tape_;          // null when nothing is recorded
     std::uint64_t needed_ = 0;  // of the first 64 inputs
     std::uint64_t saved_in_ = 0;
     std::uint64_t saved_out_ = 0;
@@ -226,7 +228,8 @@ public:
     /// together when its gradient is read.
     void add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n);
     /// Adds row r of `rows` (count, width) to row indices[r] of input i (height, width); negative indices are skipped.
-    void add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count, Index width);
+    void add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows, Index count,
+                  Index width);
 
     /// Adds g·Wᵀ to the gradient of input `to`, where g (rows, n) is the gradient of output 0 and the saved input `weight` is
     /// W (m, n). A weight that is used again and again is transposed and packed once for the
@@ -257,17 +260,18 @@ namespace detail {
 template <class Real, class Op>
 constexpr OpInfo<Real> make_info() {
     OpInfo<Real> info{};
-    info.name = Op::name;
     info.bytes = sizeof(Op);
     info.backward = [](const void* op, unroll::Backward<Real>& b) { static_cast<const Op*>(op)->backward(b); };
     info.relocate = [](void* to, void* from) noexcept { new (to) Op(std::move(*static_cast<Op*>(from))); };
     info.destroy = [](void* op) noexcept { static_cast<Op*>(op)->~Op(); };
-    info.shown = [](const void* op) noexcept -> std::string_view {
+    info.name = [](const void* op) noexcept -> std::string_view {
         if constexpr (requires(const Op& o) { o.display_name(); }) return static_cast<const Op*>(op)->display_name();
         return Op::name;
     };
     if constexpr (requires(const Op& op) { op.held(); })
-        info.held = [](const void* op) noexcept -> std::span<const Var<Real>> { return static_cast<const Op*>(op)->held(); };
+        info.held = [](const void* op) noexcept -> std::span<const Var<Real>> {
+            return static_cast<const Op*>(op)->held();
+        };
     return info;
 }
 
@@ -296,7 +300,7 @@ private:
 /// After an exception nothing has changed.
 template <class Real, class Op>
 void apply_all(Op op, std::span<Var<Real>> in, std::span<Var<Real>> out) {
-    const std::string_view name = detail::kOpInfo<Real, Op>.shown(&op);
+    const std::string_view name = detail::kOpInfo<Real, Op>.name(&op);
     detail::InputShapes<Real> in_shapes(name, in);
     Shapes shapes(name, in_shapes.data(), static_cast<Index>(in.size()));
     op.infer(shapes);

@@ -98,7 +98,7 @@ Var<Real> concat(std::initializer_list<Var<Real>> parts, Index axis = 0) {
 }
 /// Along a new axis. Equal slices of one slab are stacked along axis 0 without copying.
 template <class Real>
-Var<Real> stack(const Vars<Real>& parts, Index axis = 0);
+Var<Real> stack(Vars<Real> parts, Index axis = 0);
 template <class Real>
 Var<Real> stack(std::initializer_list<Var<Real>> parts, Index axis = 0) {
     return stack(Vars<Real>(parts), axis);
@@ -124,8 +124,7 @@ Var<Real> choose(const xt::xarray<bool>& mask, Var<Real> a, Var<Real> b);
 }
 /// a where the mask is true, otherwise b; all three broadcast. The mask is any array or expression of bool; a Var stands on one
 /// side at least, on the other may be an array or a number.
-template <ArrayLike Mask, class A, class B>
-    requires detail::OperandPair<A, B>
+template <ArrayLike Mask, class A, detail::OperandBeside<A> B>
 detail::PairVar<A, B> where(Mask&& mask, A&& a, B&& b) {
     using Real = typename detail::PairReal<A, B>::type;
     return detail::choose<Real>(mask, Var<Real>(std::forward<A>(a)), Var<Real>(std::forward<B>(b)));
@@ -176,6 +175,7 @@ template <class Real>
 Var<Real> huber_loss(Var<Real> input, Var<Real> target, double delta = 1.0, Reduction reduction = Reduction::mean);
 /// Binary cross entropy on logits; pos_weight broadcasts to input or is empty.
 template <class Real>
-Var<Real> bce_with_logits(Var<Real> input, Var<Real> target, Var<Real> pos_weight = {}, Reduction reduction = Reduction::mean);
+Var<Real> bce_with_logits(Var<Real> input, Var<Real> target, Var<Real> pos_weight = {},
+                          Reduction reduction = Reduction::mean);
 
 }  // namespace unroll

@@ -33,11 +33,13 @@ class DataParallel {
 public:
     explicit DataParallel(ParameterStore<Real>& store) : store_(store) {}
 
-    /// @param loss called once for each part, with a tape in scope; must not touch what another part uses, parameters apart.
+    /// @param loss called once for each part, with a tape in scope; must not touch what another part uses, parameters of the
+    ///        store apart.
     ///        It keeps what goes to the next window (a state, say) by itself.
     /// @throws what a part throws, the first part by number; the store may then hold the gradients of parts that were done:
     ///         zero them before going on.
-    /// @returns the sum of the parts' losses. Random draws differ from part to part, and not with the number of threads.
+    /// @returns the sum of the parts' losses. Dropout differs from part to part, and not with the number of threads; what a
+    ///          part draws itself must come from a RandomStream of its own.
     Real backward(Index batch, const std::function<Var<Real>(Shard)>& loss, TapeOptions options = {});
 
 private:

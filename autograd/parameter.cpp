@@ -82,15 +82,15 @@ Var<Real> Scope<Real>::leave(Var<Real> output) const {
 
 template <class Real>
 Tensor<Real> Parameter<Real>::mutable_value() const {
-    entry_->store->changed(*entry_);
-    return alias<Real>(entry_->value->block, entry_->value->data, entry_->shape);
+    entry_->store->changed(entry());
+    return alias<Real>(entry().value->block, entry().value->data, entry().shape);
 }
 
 template <class Real>
 Tensor<Real> Parameter<Real>::gradient() const {
     Gradients<Real>& gradients = entry_->store->gradients();
-    Real* const data = gradients.data(*entry_);  // may make the block
-    return alias<Real>(gradients.block(), data, entry_->shape);
+    Real* const data = gradients.data(entry());  // may make the block
+    return alias<Real>(gradients.block(), data, entry().shape);
 }
 
 // ---- ParameterStore ----
@@ -121,7 +121,7 @@ typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name
     }
     auto entry = std::make_unique<Entry>();
     entry->store = this;
-    entry->number = static_cast<std::uint32_t>(entries_.size());
+    entry->number = static_cast<std::uint32_t>(owned_.size());
     entry->name = name;
     entry->shape = shape;
     entry->offset = used_;
@@ -172,13 +172,23 @@ Parameter<Real> ParameterStore<Real>::tie(std::string_view name, std::string_vie
     Entry& kept = at(other).entry();
     if (&gone == &kept) return Parameter<Real>(kept);
     if (!(gone.shape == kept.shape) || gone.transposed != kept.transposed)
-        detail::fail_shape("tie", fmt::format("{} and {} must have the same shape", name, other),
-                           {gone.shape, kept.shape});
+        detail::fail_shape(
+            "tie",
+            fmt::format("{} and {} must have the same shape, and both or neither be the transpose of what "
+                        "files hold (linear(x, weight, bias, true) multiplies by a transpose)",
+                        name, other),
+            {gone.shape, kept.shape});
     for (auto& [any, entry] : by_name_)
         if (entry == &gone) entry = &kept;
-    gone.tied_to = &kept;
+    changed(gone);
+    for (const auto& entry : owned_) {
+        if (entry.get() != &gone && entry->tied_to != &gone) continue;
+        entry->tied_to = &kept;
+        entry->offset = kept.offset;
+        entry->value->data = kept.value->data;
+        entry->value->parameter = &kept;
+    }
     entries_.erase(std::find(entries_.begin(), entries_.end(), &gone));
-    for (std::size_t i = 0; i < entries_.size(); ++i) entries_[i]->number = static_cast<std::uint32_t>(i);
     return Parameter<Real>(kept);
 }
 

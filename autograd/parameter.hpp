@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <limits>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,7 +26,7 @@ namespace detail {
 template <class Real>
 struct ParameterEntry {
     ParameterStore<Real>* store = nullptr;
-    std::uint32_t number = 0;  ///< its place in the store
+    std::uint32_t number = 0;  ///< in the order in which the store's parameters were made; it stays
     std::string name;          ///< "rnn.weight_ih_l0"
     Shape shape;
     Index offset = 0;  ///< elements before it in the blocks
@@ -34,7 +35,7 @@ struct ParameterEntry {
     bool transposed = false;            ///< files hold the transpose (PyTorch's order of axes)
     ParameterEntry* tied_to = nullptr;  ///< stands for another parameter
     ValueRef<Real> value;
-    std::vector<typename Tape<Real>::Hook> hooks;
+    std::list<typename Tape<Real>::Hook> hooks;  ///< a hook may add another
 };
 
 }  // namespace detail
@@ -164,16 +165,17 @@ public:
     Parameter() = default;
     explicit Parameter(detail::ParameterEntry<Real>& entry) : Var<Real>(Var<Real>::from(entry.value)), entry_(&entry) {}
 
-    const std::string& name() const { return entry_->name; }
+    const std::string& name() const { return entry().name; }
     /// The values, to be read and written: writing counts as a change, so that a backward recorded before is refused.
     Tensor<Real> mutable_value() const;
     /// The gradient collected by backward, zeros if none has arrived; an alias of the store's block.
     Tensor<Real> gradient() const;
     /// No gradient, and no step of an optimiser.
-    void freeze(bool frozen = true) const { entry_->frozen = frozen; }
+    void freeze(bool frozen = true) const { entry().frozen = frozen; }
     /// Runs on the parameter's gradient of each backward before it is added.
-    void hook(typename Tape<Real>::Hook hook) const { entry_->hooks.push_back(std::move(hook)); }
-    detail::ParameterEntry<Real>& entry() const noexcept { return *entry_; }
+    void hook(typename Tape<Real>::Hook hook) const { entry().hooks.push_back(std::move(hook)); }
+    /// What the store keeps of it; of a tied one, of the parameter that it stands for.
+    detail::ParameterEntry<Real>& entry() const noexcept { return entry_->tied_to ? *entry_->tied_to : *entry_; }
 
 private:
     detail::ParameterEntry<Real>* entry_ = nullptr;
@@ -194,6 +196,8 @@ public:
     std::uint64_t seed() const noexcept { return seed_; }
     /// Parameters in the order in which they were made; tied ones are not repeated.
     const std::vector<Entry*>& entries() const noexcept { return entries_; }
+    /// How many were made, tied ones too: one more than the largest number of an entry.
+    std::size_t numbers() const noexcept { return owned_.size(); }
     /// All names, tied ones too, and the entry that each stands for.
     const std::map<std::string, Entry*, std::less<>>& names() const noexcept { return by_name_; }
     /// @throws ValueError for a name that is not there, with the nearest ones
@@ -215,8 +219,11 @@ public:
 
     /// Freezes or thaws every parameter whose name begins with `prefix`. @throws ValueError if there is none
     void freeze(std::string_view prefix, bool frozen = true);
-    /// Lets the parameter `name` stand for `other` from now on; shapes must agree. Handles made before keep their own value,
-    /// so tie before use, in the model's constructor: `head.weight = at.store().tie("head.weight", "embed.weight")`.
+    /// Lets the parameter `name`, and every handle of it, stand for `other` from now on: one value, one gradient. Best in a
+    /// model's constructor: `at.store().tie("decoder.rnn.weight_hh_l0", "encoder.rnn.weight_hh_l0")`. Values recorded with
+    /// the old one cannot be differentiated any more.
+    /// @throws ShapeError unless both are laid out alike in memory. A Linear's weight (in, out) and an Embedding's (V, E) are
+    ///         not: `linear(h, embed.weight, bias, true)` multiplies by the latter's transpose.
     Parameter<Real> tie(std::string_view name, std::string_view other);
     /// Takes values, frozen state and random streams over from a store of another number type, by name.
     /// @throws ValueError naming the first parameter that is missing or has another shape

@@ -58,7 +58,7 @@ private:
     std::size_t capacity_ = 0;
 };
 
-/// Things with absolute numbers, in chunks that never move; the front can be dropped while the rest lives on.
+/// Things with numbers, in chunks that never move.
 template <class T>
 class ChunkList {
 public:
@@ -67,15 +67,14 @@ public:
     ChunkList() noexcept = default;
     ChunkList(const ChunkList&) = delete;
     ChunkList& operator=(const ChunkList&) = delete;
-    ~ChunkList() { truncate(first_); }
+    ~ChunkList() { truncate(0); }
 
-    std::int64_t begin_number() const noexcept { return first_; }
     std::int64_t end_number() const noexcept { return end_; }
-    bool contains(std::int64_t number) const noexcept { return number >= first_ && number < end_; }
+    bool contains(std::int64_t number) const noexcept { return number >= 0 && number < end_; }
 
     /// Adds one and returns its number.
     std::int64_t add() {
-        const std::int64_t chunk = end_ / kPerChunk - dropped_;
+        const std::int64_t chunk = end_ / kPerChunk;
         if (chunk == static_cast<std::int64_t>(chunks_.size())) {
             void* memory = pool_allocate(sizeof(T) * kPerChunk);
             chunks_.push_back(static_cast<T*>(memory));
@@ -83,38 +82,23 @@ public:
         new (static_cast<void*>(&chunks_[chunk][end_ % kPerChunk])) T();
         return end_++;
     }
-    T& operator[](std::int64_t number) noexcept { return chunks_[number / kPerChunk - dropped_][number % kPerChunk]; }
-    const T& operator[](std::int64_t number) const noexcept {
-        return chunks_[number / kPerChunk - dropped_][number % kPerChunk];
-    }
+    T& operator[](std::int64_t number) noexcept { return chunks_[number / kPerChunk][number % kPerChunk]; }
+    const T& operator[](std::int64_t number) const noexcept { return chunks_[number / kPerChunk][number % kPerChunk]; }
     /// Destroys all from `number` on.
     void truncate(std::int64_t number) noexcept {
-        if (number < first_) number = first_;
         while (end_ > number) {
             --end_;
             (*this)[end_].~T();
         }
-        while (!chunks_.empty() && (static_cast<std::int64_t>(chunks_.size()) - 1 + dropped_) * kPerChunk >= end_) {
+        while (!chunks_.empty() && (static_cast<std::int64_t>(chunks_.size()) - 1) * kPerChunk >= end_) {
             pool_free(chunks_.back());
             chunks_.pop_back();
         }
     }
-    /// Destroys all before `number`; whole chunks are given back.
-    void drop_before(std::int64_t number) noexcept {
-        if (number > end_) number = end_;
-        for (; first_ < number; ++first_) (*this)[first_].~T();
-        const std::int64_t gone = first_ / kPerChunk - dropped_;
-        if (gone <= 0 || gone > static_cast<std::int64_t>(chunks_.size())) return;
-        for (std::int64_t i = 0; i < gone; ++i) pool_free(chunks_[i]);
-        const std::int64_t left = static_cast<std::int64_t>(chunks_.size()) - gone;
-        for (std::int64_t i = 0; i < left; ++i) chunks_[i] = chunks_[i + gone];
-        for (std::int64_t i = 0; i < gone; ++i) chunks_.pop_back();
-        dropped_ += gone;
-    }
 
 private:
     PoolVector<T*> chunks_;
-    std::int64_t first_ = 0, end_ = 0, dropped_ = 0;
+    std::int64_t end_ = 0;
 };
 
 }  // namespace unroll::detail

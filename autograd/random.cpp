@@ -23,22 +23,34 @@ std::uint64_t stream_of(std::string_view name) noexcept {
     return hash.hash;
 }
 
-std::uint64_t RandomStream::bits() noexcept {
-    const auto words = random_block(seed_, stream_, counter_ / 2);
-    const std::size_t half = counter_++ % 2 * 2;
-    return static_cast<std::uint64_t>(words[half]) << 32 | words[half + 1];
-}
-
 namespace {
 thread_local constinit DrawLog* recording = nullptr;
 thread_local constinit const DrawLog* replaying = nullptr;
 thread_local constinit std::size_t next_replayed = 0;
 thread_local constinit ShardDraws* shard_draws = nullptr;
 constexpr int kShardBit = 48;  // calls of part s count from s·2⁴⁸
+
+/// The counter of a draw: the noted one where draws are repeated, otherwise what `fresh` says.
+template <class Fresh>
+std::uint64_t counter_of_draw(Fresh fresh) {
+    std::uint64_t counter = 0;
+    if (replaying) {
+        if (next_replayed == replaying->counters.size())
+            detail::fail_usage("checkpoint", "the function draws more random numbers when it runs again");
+        counter = replaying->counters[next_replayed++];
+    } else {
+        counter = fresh();
+    }
+    if (recording) recording->counters.push_back(counter);
+    return counter;
+}
 }  // namespace
 
-DrawRecorder::DrawRecorder(DrawLog& log) noexcept : before_(recording) { recording = &log; }
-DrawRecorder::~DrawRecorder() { recording = before_; }
+DrawRecorder::DrawRecorder(DrawLog& log) noexcept : own_(&log), before_(recording) { recording = &log; }
+DrawRecorder::~DrawRecorder() {
+    recording = before_;
+    if (before_) before_->counters.insert(before_->counters.end(), own_->counters.begin(), own_->counters.end());
+}
 
 DrawReplay::DrawReplay(const DrawLog& log) noexcept : before_(replaying), next_before_(next_replayed) {
     replaying = &log;
@@ -68,24 +80,23 @@ void ShardDraws::advance_streams() const {
 }
 
 std::uint64_t RandomStream::next_call() {
-    std::uint64_t call = 0;
-    if (replaying) {
-        UNROLL_ASSERT(next_replayed < replaying->counters.size());
-        call = replaying->counters[next_replayed++];
-    } else {
-        call = shard_draws ? shard_draws->next_call(*this) : counter_++;
-    }
-    if (recording) recording->counters.push_back(call);
-    return call;
+    return counter_of_draw([this] { return shard_draws ? shard_draws->next_call(*this) : counter_++; });
 }
 
-double RandomStream::normal() noexcept {
+std::uint64_t RandomStream::bits() {
+    const std::uint64_t counter = counter_of_draw([this] { return counter_++; });
+    const auto words = random_block(seed_, stream_, counter / 2);
+    const std::size_t half = counter % 2 * 2;
+    return static_cast<std::uint64_t>(words[half]) << 32 | words[half + 1];
+}
+
+double RandomStream::normal() {
     const double u = 1.0 - uniform();  // in (0, 1]
     const double v = uniform();
     return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586476925 * v);
 }
 
-Index RandomStream::below(Index below) noexcept {
+Index RandomStream::below(Index below) {
     const auto n = static_cast<std::uint64_t>(below);
     const std::uint64_t limit = ~std::uint64_t{0} - (~std::uint64_t{0} % n + 1) % n;  // the last value of a whole round
     std::uint64_t draw = bits();

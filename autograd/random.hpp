@@ -22,12 +22,12 @@ std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stre
 /// The number of a stream from its name (64-bit FNV-1a).
 std::uint64_t stream_of(std::string_view name) noexcept;
 
-/// Where draws of whole calls (dropout masks) began, so that a part of the graph that runs again repeats them.
+/// The counters of draws, in their order, so that a part of the graph that runs again repeats them.
 struct DrawLog {
     std::vector<std::uint64_t> counters;
 };
 
-/// Notes the draws of this thread in a log while it stands.
+/// Notes the draws of this thread in a log while it stands; what stood before then has them too.
 class DrawRecorder {
 public:
     explicit DrawRecorder(DrawLog& log) noexcept;
@@ -36,6 +36,7 @@ public:
     ~DrawRecorder();
 
 private:
+    DrawLog* own_;
     DrawLog* before_;
 };
 
@@ -54,8 +55,9 @@ private:
 
 class RandomStream;
 
-/// The draws of one part of a batch that runs beside others: each part has numbers of its own in every stream, whatever
-/// thread it runs on; the streams themselves move on when all parts are done.
+/// What the calls that draw many numbers (dropout) draw in one part of a batch that runs beside others: each part has
+/// numbers of its own in every stream, whatever thread it runs on; the streams themselves move on when all parts are done.
+/// Single draws (uniform, normal, …) are not among them: a part makes them from a stream of its own.
 class ShardDraws {
 public:
     /// Draws of this thread belong to `shard` while it stands.
@@ -104,19 +106,19 @@ public:
     /// which gives the noted one).
     std::uint64_t next_call();
 
-    /// 64 random bits.
-    std::uint64_t bits() noexcept;
+    /// 64 random bits; in a DrawReplay the noted ones.
+    std::uint64_t bits();
     /// Uniform in [0, 1), a multiple of 2⁻⁵³.
-    double uniform() noexcept { return static_cast<double>(bits() >> 11) * 0x1p-53; }
+    double uniform() { return static_cast<double>(bits() >> 11) * 0x1p-53; }
     /// Uniform in [low, high).
-    double uniform(double low, double high) noexcept { return low + (high - low) * uniform(); }
+    double uniform(double low, double high) { return low + (high - low) * uniform(); }
     /// Standard normal (Box–Muller; each call takes two uniforms).
-    double normal() noexcept;
+    double normal();
     /// Uniform in {0, …, below − 1}, without bias. @pre below > 0
-    Index below(Index below) noexcept;
+    Index below(Index below);
     /// A random permutation in place (Fisher–Yates).
     template <class T>
-    void shuffle(std::span<T> items) noexcept {
+    void shuffle(std::span<T> items) {
         for (std::size_t i = items.size(); i > 1; --i) {
             const auto j = static_cast<std::size_t>(below(static_cast<Index>(i)));
             T held = items[i - 1];

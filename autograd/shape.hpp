@@ -16,11 +16,14 @@ namespace unroll {
 /// A count or position; signed so that differences have a meaning.
 using Index = std::int64_t;
 
+/// An integer that counts: any but bool.
+template <class I>
+concept CountingInteger = std::integral<I> && !std::same_as<I, bool>;
+
 /// A size in an option struct. It has no default, so that a forgotten one does not compile.
 class Size {
 public:
-    template <std::integral I>
-        requires(!std::same_as<I, bool>)
+    template <CountingInteger I>
     constexpr Size(I value) noexcept : value_(static_cast<Index>(value)) {}
     constexpr operator Index() const noexcept { return value_; }
 
@@ -28,13 +31,13 @@ private:
     Index value_;
 };
 
-/// The lengths of an array's axes, slowest first; rank 0 is a scalar. At most six axes.
+/// The lengths of an array's axes, slowest first; rank 0 is a scalar. At most six axes and 2⁴⁸ elements.
 class Shape {
 public:
     static constexpr std::size_t kMaxRank = 6;
 
     constexpr Shape() noexcept = default;
-    /// @throws ShapeError for more than six axes or a negative length.
+    /// @throws ShapeError for more than six axes, a negative length, or too many elements
     Shape(std::initializer_list<Index> lengths) : Shape(lengths.begin(), lengths.size()) {}
     template <class Integer>
     Shape(const Integer* lengths, std::size_t rank) {

@@ -77,10 +77,13 @@ BlockRef SlabScope::allocate(std::size_t bytes, void** data) {
     return block;
 }
 
-void* SlabScope::before_first(const Block* block, const void* data) noexcept {
-    if (!block || !block->slab) return nullptr;
-    char* base = const_cast<Block*>(block)->as<char>();
-    return static_cast<const char*>(data) == base + block->slab->slice_bytes ? base : nullptr;
+void* SlabScope::before_first(const Block* block, const void* data) const noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+        if (!block || positions_[i].block.get() != block) continue;
+        char* base = const_cast<Block*>(block)->as<char>();
+        return static_cast<const char*>(data) == base + positions_[i].bytes ? base : nullptr;
+    }
+    return nullptr;
 }
 
 SlabScope* SlabScope::current() noexcept { return current_scope; }

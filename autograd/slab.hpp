@@ -43,8 +43,8 @@ public:
     void begin_step(Index t) noexcept;
     /// Memory for the next array, or nothing when it does not fit the pattern.
     BlockRef allocate(std::size_t bytes, void** data);
-    /// The place before the first slice of the slab that `data` (slice 0) belongs to; nullptr if there is none.
-    static void* before_first(const Block* block, const void* data) noexcept;
+    /// The place before the slice of step 0 that `data` is; nullptr if it is none of this loop's.
+    void* before_first(const Block* block, const void* data) const noexcept;
 
     static SlabScope* current() noexcept;
 

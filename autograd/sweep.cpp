@@ -18,7 +18,7 @@ std::atomic<std::uint64_t> next_sweep{1};
 }  // namespace
 
 template <class Real>
-void Tape<Real>::check_call(Outputs outputs, Upstream upstream) const {
+void Tape<Real>::check_call(Outputs outputs, Upstream upstream, Into into) const {
     if (state_ == State::finished)
         detail::fail_usage("backward",
                            "this tape has been differentiated already and its values are freed; record the forward "
@@ -35,18 +35,27 @@ void Tape<Real>::check_call(Outputs outputs, Upstream upstream) const {
             detail::fail_shape("backward", "the gradient from upstream must have the shape of the output",
                                {outputs[i].shape(), shape_of(upstream[i])});
     }
-    for (const Leaf& leaf : leaves_)
-        if (leaf.parameter->version != leaf.version)
+    const auto check_version = [](const detail::ParameterEntry<Real>& parameter, std::uint64_t version) {
+        if (parameter.version != version)
             detail::fail_usage("backward",
                                fmt::format("the parameter {} was changed after the forward pass used it; call "
                                            "backward before the optimiser's step",
-                                           leaf.parameter->name));
+                                           parameter.name));
+    };
+    for (const Frozen& used : frozen_) check_version(*used.parameter, used.version);
+    for (const Leaf& leaf : leaves_) {
+        const auto is_its = [&](const Gradients<Real>* g) { return &g->store() == leaf.parameter->store; };
+        if (!into.empty() && std::ranges::none_of(into, is_its))
+            detail::fail_usage("backward", fmt::format("{} belongs to a store for which no gradients were given",
+                                                       leaf.parameter->name));
+        check_version(*leaf.parameter, leaf.version);
+    }
 }
 
 template <class Real>
 void Tape<Real>::start_sweep(Outputs outputs, Upstream upstream) {
     state_ = State::running;
-    for (Index number = slots_.begin_number(); number < slots_.end_number(); ++number)
+    for (Index number = 0; number < slots_.end_number(); ++number)
         if (slots_[number].flags & detail::kDense) slots_[number].release();  // what an earlier, kept sweep left
     pending_.truncate(0);
     sweep_ = next_sweep.fetch_add(1, std::memory_order_relaxed);
@@ -62,9 +71,19 @@ void Tape<Real>::run_hooks(Index number) {
         if (entry.slot == number) entry.hook(view);
 }
 
+/// Whether an operand of the node still needs a gradient: what made it may have been dropped from the front.
+template <class Real>
+bool Tape<Real>::wanted(detail::Node& node) const noexcept {
+    if (first_number_ == 0) return true;
+    for (std::uint32_t i = 0; i < node.inputs; ++i) {
+        const Index number = node.input_slots()[i];
+        if (number >= 0 && !(slots_[number].flags & detail::kGone)) return true;
+    }
+    return false;
+}
+
 template <class Real>
 void Tape<Real>::run_sweep(bool keep) {
-    const NoGrad pause;
     for (detail::Node* node = last_; node;) {
         bool arrived = false;
         for (std::uint32_t k = 0; k < node->outputs; ++k) {
@@ -74,11 +93,11 @@ void Tape<Real>::run_sweep(bool keep) {
             arrived = true;
             if (slot(number).flags & detail::kHooked) run_hooks(number);
         }
-        if (arrived) {
+        if (arrived && wanted(*node)) {
             detail::current_place() = node->place;
             const auto& info = *static_cast<const detail::OpInfo<Real>*>(node->info);
             Backward<Real> context(*this, *node);
-            const ProfileSpan span("backward", info.shown(node->op()), node->place);
+            const ProfileSpan span("backward", info.name(node->op()), node->place);
             info.backward(node->op(), context);
             if (options_.check_finite) check_finite_gradients(*node);
         }
@@ -97,7 +116,8 @@ void Tape<Real>::complete_leaf(const Leaf& leaf) {
     settle(leaf.slot);
     detail::Slot<Real>& s = slot(leaf.slot);
     const bool hooked = s.flags & detail::kHooked;
-    if (hooked || !leaf.parameter->hooks.empty()) {
+    const bool arrived = (s.flags & detail::kDense) || s.pending >= 0;
+    if (arrived && (hooked || (s.flags & detail::kWatched) || !leaf.parameter->hooks.empty())) {
         const Accumulator<Real> acc = accumulate(leaf.slot);
         if (!acc.adding) std::fill_n(acc.data, acc.size, Real(0));
         for (std::int32_t at = s.pending; at >= 0; at = pending_[at].older) pending_[at].scatter(acc.data);
@@ -129,10 +149,6 @@ void Tape<Real>::add_to_store(const Leaf& leaf) {
         const detail::Pending<Real>& p = pending_[order[i]];
         gradients.add_rows(*leaf.parameter, p.indices, p.b, p.rows, p.n);
     }
-    if ((s.flags & detail::kWatched) && !(s.flags & detail::kDense)) {
-        const Accumulator<Real> acc = accumulate(leaf.slot);
-        std::copy_n(gradients.data(*leaf.parameter), acc.size, acc.data);
-    }
     s.pending = -1;
     if (!(s.flags & detail::kWatched)) s.release();
 }
@@ -159,7 +175,7 @@ void Tape<Real>::finish_sweep(bool keep) {
 
 template <class Real>
 void Tape<Real>::abandon_sweep() noexcept {
-    for (Index number = slots_.begin_number(); number < slots_.end_number(); ++number) slots_[number].release();
+    for (Index number = 0; number < slots_.end_number(); ++number) slots_[number].release();
     pending_.truncate(0);
     transposed_.clear();
     into_ = {};
@@ -168,7 +184,8 @@ void Tape<Real>::abandon_sweep() noexcept {
 
 template <class Real>
 void Tape<Real>::sweep(Outputs outputs, Upstream upstream, Into into, BackwardOptions options) {
-    check_call(outputs, upstream);
+    check_call(outputs, upstream, into);
+    const NoGrad pause;  // also while hooks run
     const detail::Place place = detail::current_place();
     try {
         into_ = into;
@@ -206,6 +223,7 @@ void Tape<Real>::backward(const Var<Real>& loss, BackwardOptions options) {
 
 template <class Real>
 void Tape<Real>::check_finite_gradients(detail::Node& node) {
+    const auto& info = *static_cast<const detail::OpInfo<Real>*>(node.info);
     for (std::uint32_t i = 0; i < node.inputs; ++i) {
         const Index number = node.input_slots()[i];
         if (number < 0 || !slots_.contains(number)) continue;
@@ -213,15 +231,17 @@ void Tape<Real>::check_finite_gradients(detail::Node& node) {
         if (!(s.flags & detail::kDense)) continue;
         for (Index e = 0; e < s.shape.size(); ++e)
             if (!detail::finite(s.grad[e]))
-                fail_non_finite(node, fmt::format("backward made a gradient of operand {} that is not finite", i));
+                fail_non_finite(info.name(node.op()), node.number, node.place,
+                                fmt::format("backward made a gradient of operand {} that is not finite", i));
     }
 }
 
 #define UNROLL_INSTANTIATE(R)                                                   \
-    template void Tape<R>::check_call(Outputs, Upstream) const;                 \
+    template void Tape<R>::check_call(Outputs, Upstream, Into) const;           \
     template void Tape<R>::start_sweep(Outputs, Upstream);                      \
     template void Tape<R>::run_sweep(bool);                                     \
     template void Tape<R>::run_hooks(Index);                                    \
+    template bool Tape<R>::wanted(detail::Node&) const noexcept;                \
     template void Tape<R>::complete_leaf(const Leaf&);                          \
     template void Tape<R>::add_to_store(const Leaf&);                           \
     template void Tape<R>::finish_sweep(bool);                                  \

@@ -76,7 +76,12 @@ Tape<Real>::Tape(Tape& parent, TapeOptions options)
 
 template <class Real>
 Tape<Real>::~Tape() {
-    if (!parent_) detail::current_tape<Real>() = outer_;
+    // Tapes may fall in another order than they were made.
+    for (Tape** at = &detail::current_tape<Real>(); !parent_ && *at; at = &(*at)->outer_) {
+        if (*at != this) continue;
+        *at = outer_;
+        break;
+    }
     clear();
     for (char* chunk : chunks_) detail::pool_free(chunk);
     detail::unregister_tape(id_);
@@ -170,11 +175,6 @@ void Tape<Real>::drop_before(Index number) {
         first_->previous = nullptr;
     else
         last_ = nullptr;
-    // Leaves stay; slots before the first node that is left are given back unless a leaf stands among them.
-    Index keep = first_ ? first_->first_output : slots_.end_number();
-    for (const Leaf& leaf : leaves_) keep = std::min(keep, leaf.slot);
-    for (const Index watched : watched_) keep = std::min(keep, watched);
-    slots_.drop_before(keep);
 }
 
 template <class Real>
@@ -233,12 +233,21 @@ Index Tape<Real>::needed_slot(detail::Value<Real>& value) {
         return number;
     }
     const Index above = parent_->slot_for(value);
-    for (Index number = slots_.begin_number(); number < slots_.end_number(); ++number)
+    for (Index number = 0; number < slots_.end_number(); ++number)
         if (slots_[number].captured == above) return number;
     const Index number = new_slot(value.shape, detail::kLeaf);
     slots_[number].captured = above;
     captured_.push_back(Var<Real>::from(detail::ValueRef<Real>::share(&value)));
     return number;
+}
+
+template <class Real>
+void Tape<Real>::note_frozen(detail::ParameterEntry<Real>& parameter) {
+    Tape* top = this;
+    while (top->parent_) top = top->parent_;
+    for (const Frozen& known : top->frozen_)
+        if (known.parameter == &parameter) return;
+    top->frozen_.push_back({&parameter, parameter.version});
 }
 
 template <class Real>
@@ -264,6 +273,7 @@ void Tape<Real>::watch(const Var<Real>& x) {
 
 template <class Real>
 void Tape<Real>::hook(const Var<Real>& x, Hook hook) {
+    if (state_ != State::recording) detail::fail_usage("hook", "this tape has been differentiated already");
     const Index number = x ? slot_for(*x.internal()) : -1;
     if (number < 0 || slot(number).captured >= 0)
         detail::fail_usage("hook", "the value needs no gradient on this tape; watch it first");
@@ -293,11 +303,8 @@ Tensor<Real> Tape<Real>::gradient(const Var<Real>& x) const {
 }
 
 template <class Real>
-void Tape<Real>::fail_non_finite(const detail::Node& node, std::string_view what) const {
-    throw NonFiniteError(
-        fmt::format("[{}] {} (node {}){}",
-                    static_cast<const detail::OpInfo<Real>*>(node.info)->shown(const_cast<detail::Node&>(node).op()),
-                    what, node.number, detail::place_suffix(node.place)));
+void Tape<Real>::fail_non_finite(std::string_view op, Index node, detail::Place place, std::string_view what) {
+    throw NonFiniteError(fmt::format("[{}] {} (node {}){}", op, what, node, detail::place_suffix(place)));
 }
 
 template class Tape<float>;

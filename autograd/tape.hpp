@@ -144,14 +144,16 @@ public:
     /// The same for outputs of any shape with gradients from upstream, one for each.
     void backward(std::span<const Var<Real>> outputs, std::span<const Tensor<Real>> upstream,
                   BackwardOptions options = {});
-    /// The same, added to `into` instead of the stores' own gradients (one entry for each store that is used).
+    /// The same, added to `into` instead of the stores' own gradients: one entry for each store that is used.
+    /// @throws UsageError if there is none for the store of a parameter
     void backward_into(const Var<Real>& loss, std::span<Gradients<Real>* const> into, BackwardOptions options = {});
 
     /// Nodes recorded and not dropped.
     Index node_count() const noexcept { return end_number_ - first_number_; }
     /// Number of the next node: everything recorded from here on has this number or a larger one.
     Index position() const noexcept { return end_number_; }
-    /// Forgets all nodes before `number`; values made by them become constants.
+    /// Forgets all nodes before `number`; values made by them become constants. Nodes and what they keep are given back, but
+    /// for a slot of some hundred bytes for each value: for a stream without end, take a new tape from time to time.
     void drop_before(Index number);
     /// Forgets `number` and all nodes after it, as if they had not been recorded; values made by them become constants.
     void drop_from(Index number);
@@ -200,6 +202,10 @@ private:
         Index slot;
         std::uint64_t version;
     };
+    struct Frozen {
+        detail::ParameterEntry<Real>* parameter;
+        std::uint64_t version;
+    };
     enum class State { recording, running, finished };
 
     Tape(Tape& parent, TapeOptions options);  // a child
@@ -210,6 +216,7 @@ private:
     void destroy_last() noexcept;
     void clear() noexcept;
     Index new_slot(const Shape& shape, std::uint32_t flags);
+    void note_frozen(detail::ParameterEntry<Real>& parameter);
 
     detail::Slot<Real>& slot(Index number) noexcept { return slots_[number]; }
 
@@ -228,16 +235,18 @@ private:
     using Upstream = std::span<const Tensor<Real>>;
     using Into = std::span<Gradients<Real>* const>;
     void sweep(Outputs outputs, Upstream upstream, Into into, BackwardOptions options);
-    void check_call(Outputs outputs, Upstream upstream) const;
+    void check_call(Outputs outputs, Upstream upstream, Into into) const;
     void start_sweep(Outputs outputs, Upstream upstream);
     void run_sweep(bool keep);
     void run_hooks(Index slot);
+    bool wanted(detail::Node& node) const noexcept;
     void complete_leaf(const Leaf& leaf);  // its gradient is whole, and hooks have run
     void add_to_store(const Leaf& leaf);
     void finish_sweep(bool keep);
     void abandon_sweep() noexcept;
     void check_finite_gradients(detail::Node& node);
-    [[noreturn]] void fail_non_finite(const detail::Node& node, std::string_view what) const;
+    [[noreturn]] static void fail_non_finite(std::string_view op, Index node, detail::Place place,
+                                             std::string_view what);
 
     std::uint64_t id_ = 0;
     Tape* parent_ = nullptr;
@@ -255,6 +264,7 @@ private:
     detail::ChunkList<detail::Pending<Real>> pending_;
     std::vector<Transposed, detail::PoolAllocator<Transposed>> transposed_;  // of one sweep
     detail::PoolVector<Leaf> leaves_;
+    detail::PoolVector<Frozen> frozen_;  // parameters without a gradient whose values are kept for backward
     detail::PoolVector<Index> watched_;
     Vars<Real> captured_;  // of a child: what it takes from outside
     std::vector<HookEntry> hooks_;

@@ -15,7 +15,7 @@ namespace {
 
 template <class Real>
 std::string_view name_of(const detail::Node& node) {
-    return static_cast<const detail::OpInfo<Real>*>(node.info)->shown(const_cast<detail::Node&>(node).op());
+    return static_cast<const detail::OpInfo<Real>*>(node.info)->name(const_cast<detail::Node&>(node).op());
 }
 
 /// Text inside a quoted Graphviz string.

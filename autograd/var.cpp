@@ -36,6 +36,13 @@ template <class Real>
 Var<Real>::Var(const Tensor<Real>& tensor) : Var(Tensor<Real>(tensor)) {}
 
 template <class Real>
+const Tensor<Real> Var<Real>::value() const {
+    const detail::Value<Real>& mine = get();
+    if (mine.block && mine.block->slab) value_->exclusive = false;  // who reads a slice is not counted
+    return alias<Real>(mine.block, mine.data, mine.shape);
+}
+
+template <class Real>
 Real Var<Real>::item() const {
     if (size() != 1) detail::fail_shape("item", "takes a value with exactly one element", {shape()});
     return data()[0];

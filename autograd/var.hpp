@@ -53,6 +53,13 @@ struct Value {
 template <class Real>
 using ValueRef = Ref<Value<Real>>;
 
+/// A number of its own type or of C++'s.
+template <class Number, class Real>
+concept NumberOf = std::is_arithmetic_v<Number> || std::same_as<Number, Real>;
+/// An array or expression that is not a Tensor of Reals already.
+template <class E, class Real>
+concept OtherArray = ArrayLike<E> && !std::same_as<std::remove_cvref_t<E>, Tensor<Real>>;
+
 }  // namespace detail
 
 /// A value on or off the tape. Copies are cheap and stand for the same value.
@@ -67,15 +74,13 @@ public:
     /// An empty handle: fit to be assigned to, and to say "none" where an argument is optional.
     Var() noexcept = default;
     /// A constant scalar.
-    template <class Number>
-        requires(std::is_arithmetic_v<Number> || std::same_as<Number, Real>)
+    template <detail::NumberOf<Real> Number>
     Var(Number value) : Var(full<Real>({}, Real(value))) {}
     /// A constant; takes the tensor's memory over.
     Var(Tensor<Real>&& tensor);
     Var(const Tensor<Real>& tensor);
     /// A constant: the evaluated array or expression.
-    template <ArrayLike E>
-        requires(!std::same_as<std::remove_cvref_t<E>, Tensor<Real>>)
+    template <detail::OtherArray<Real> E>
     Var(E&& array) : Var(evaluate(array)) {}
 
     explicit operator bool() const noexcept { return static_cast<bool>(value_); }
@@ -85,7 +90,7 @@ public:
     Index size() const { return get().shape.size(); }
     const Real* data() const { return get().data; }
     /// The elements as an xtensor container that shares this value's memory.
-    const Tensor<Real> value() const { return alias<Real>(get().block, get().data, get().shape); }
+    const Tensor<Real> value() const;
     /// The single element. @throws ShapeError unless there is exactly one.
     Real item() const;
     /// The same value, cut from the tape: no gradient flows through it.
@@ -125,10 +130,13 @@ protected:
 template <class Real>
 using Vars = std::vector<Var<Real>, detail::PoolAllocator<Var<Real>>>;
 
+/// The number type of a Var or array.
+template <class T>
+using RealOf = typename std::remove_cvref_t<T>::value_type;
+
 /// Whether T is a Var, or derived from one (a Parameter).
 template <class T>
-concept VarLike = requires { typename std::remove_cvref_t<T>::value_type; } &&
-                  std::derived_from<std::remove_cvref_t<T>, Var<typename std::remove_cvref_t<T>::value_type>>;
+concept VarLike = std::derived_from<std::remove_cvref_t<T>, Var<RealOf<T>>>;
 
 /// A Var with its shape and its first elements.
 template <class Real>

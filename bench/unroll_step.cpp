@@ -260,7 +260,7 @@ Job cell(const Request& r) {
                 h = o * tanh(c);
                 outputs.push_back(h);
             }
-            return sum(stack(outputs) * up);
+            return sum(stack(std::move(outputs)) * up);
         }));
     };
     job.loss = [side] { return side->loss; };

@@ -99,6 +99,7 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 // Moves every checkpoint one place on. `path` stays, under both its names, until it is replaced.
 void move_on(const fs::path& path, Index keep) {
     std::error_code ignored;
+    fs::remove(numbered(path, keep - 1), ignored);
     for (Index k = keep; fs::remove(numbered(path, k), ignored); ++k) {
     }
     for (Index k = keep - 2; k >= 1; --k)
@@ -106,7 +107,10 @@ void move_on(const fs::path& path, Index keep) {
     if (!fs::exists(path, ignored)) return;
     std::error_code error;
     fs::create_hard_link(path, numbered(path, 1), error);
-    if (error) rename_or_fail(path, numbered(path, 1));  // a file system without links
+    if (!error) return;
+    if (!fs::copy_file(path, numbered(path, 1), error))  // a file system without links
+        throw IoError(
+            fmt::format("cannot copy '{}' to '{}': {}", path.string(), numbered(path, 1).string(), error.message()));
 }
 
 }  // namespace

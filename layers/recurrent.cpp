@@ -28,11 +28,11 @@ struct Enter {
 /// Moves a state that entered the loop to the place before the first state of the loop, so that the states that steps
 /// 0 … T−1 read lie one behind the other, and their weight products are one product.
 template <class Real>
-void move_before(Var<Real>& entered, const Var<Real>& first) {
+void move_before(const SlabScope& slabs, Var<Real>& entered, const Var<Real>& first) {
     if (!entered || !first || !(entered.shape() == first.shape())) return;
     Value<Real>& from = *entered.internal();
     const Value<Real>& to = *first.internal();
-    void* place = SlabScope::before_first(to.block.get(), to.data);
+    void* place = slabs.before_first(to.block.get(), to.data);
     if (!place) return;
     std::copy_n(from.data, from.shape.size(), static_cast<Real*>(place));
     from.data = static_cast<Real*>(place);
@@ -101,7 +101,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
                 const auto same = [&](const Var<Real>& s) { return s.data() == state[k].data(); };
                 // A cell may return one value as two states: the place before it is for the first of them.
                 if (std::none_of(state.begin(), state.begin() + static_cast<std::ptrdiff_t>(k), same))
-                    move_before(entered[k], state[k]);
+                    move_before(*slabs, entered[k], state[k]);
                 entered[k] = {};
             }
         outputs[steps.place(i)] = std::move(output);
@@ -129,7 +129,7 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Re
                 own.lengths = lengths.get();
                 run_steps<Real>(xs, steps, s, outputs, cell, own);
                 if (last_is_state) outputs.erase(outputs.begin() + (steps.reverse ? 0 : steps.count() - 1));
-                if (!outputs.empty()) s.push_back(stack(outputs));
+                if (!outputs.empty()) s.push_back(stack(std::move(outputs)));
                 return s;
             },
             in);
@@ -157,7 +157,7 @@ Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Real>&
     const Index total = x.shape()[0];
     Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
     run_steps(xs, {0, total, total, options.reverse}, state, outputs, cell, options);
-    return stack(outputs);
+    return stack(std::move(outputs));
 }
 
 /// A zero state, known to be zero.
@@ -184,6 +184,12 @@ void check_loop_options(const Shape& x, const LoopOptions& options) {
             fail_value("recurrent", fmt::format("each length must be 1 to T = {}; got {}", x[0], length));
 }
 
+void check_both_directions(std::string_view layer, const LoopOptions& options) {
+    if (options.reverse) fail_usage(layer, "reverse is for one direction; both run here");
+    if (options.projected)
+        fail_usage(layer, "the input can be projected for one direction only: each has weights of its own");
+}
+
 template <class Real>
 Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
                         const LoopOptions& options) {
@@ -201,10 +207,13 @@ Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Re
                        fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
                        {x.shape(), state[k].shape()});
     check_loop_options(x.shape(), options);
-    for (std::size_t k = 0; k < state.size(); ++k)
-        if (!state[k]) state[k] = zero_state<Real>(shape_of_state(k));
+    Vars<Real> own(state.begin(), state.end());  // the caller's is replaced when all has gone well
+    for (std::size_t k = 0; k < own.size(); ++k)
+        if (!own[k]) own[k] = zero_state<Real>(shape_of_state(k));
     if (cell.project && !options.projected) x = cell.project(cell.cell, std::move(x));
-    Var<Real> output = at.leave(run_loop(std::move(x), state, cell, options));
+    Var<Real> output = run_loop<Real>(std::move(x), own, cell, options);
+    if (guard.first()) output = at.leave(std::move(output));
+    std::move(own.begin(), own.end(), state.begin());
     undo.keep();
     return output;
 }

@@ -35,7 +35,8 @@ struct LoopOptions {
     /// the forward work; 0: keeps everything.
     Index checkpoint = 0;
     /// The input is what `project` made of it. A sequence of tokens needs no product at all: project the embedding's table
-    /// once, and take its rows by token.
+    /// once, and take its rows by token. (Gradients then reach every row of the table that was projected, a padding_idx's
+    /// too.)
     bool projected = false;
 };
 
@@ -58,6 +59,8 @@ Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Re
 
 /// Whether a loop over x (T, B, …) can run with these options. @throws ShapeError, ValueError
 void check_loop_options(const Shape& x, const LoopOptions& options);
+/// Whether two loops, one in each direction, can. @throws UsageError
+void check_both_directions(std::string_view layer, const LoopOptions& options);
 
 }  // namespace detail
 
@@ -86,7 +89,8 @@ public:
 
     /// The cell's constructor is called with the scope and the arguments.
     template <class... Arguments>
-    explicit Recurrent(Scope<Real> at, Arguments&&... arguments) : at_(at), cell_(at, std::forward<Arguments>(arguments)...) {
+    explicit Recurrent(Scope<Real> at, Arguments&&... arguments)
+        : at_(at), cell_(at, std::forward<Arguments>(arguments)...) {
         static_assert(RecurrentCell<Cell, Real>);
     }
 
@@ -115,7 +119,8 @@ public:
 private:
     static constexpr bool kProjects = requires(const Cell& cell, Var<Real> x) { cell.project(x); };
     detail::AnyCell<Real> any_cell() const noexcept {
-        detail::AnyCell<Real> any{&cell_, [](const void* cell, int k) -> Index { return of(cell).state_size(k); }, nullptr,
+        detail::AnyCell<Real> any{&cell_, [](const void* cell, int k) -> Index { return of(cell).state_size(k); },
+                                  nullptr,
                                   [](const void* cell, Var<Real> x, std::span<Var<Real>> state) {
                                       State before;
                                       for (std::size_t k = 0; k < kStates; ++k) before[k] = std::move(state[k]);

@@ -43,8 +43,7 @@ RecurrentLayers<Real, Cell>::RecurrentLayers(Scope<Real> at, std::string_view na
 template <class Real, class Cell>
 Var<Real> RecurrentLayers<Real, Cell>::project(Var<Real> x) const {
     const auto guard = at_.enter();
-    if (directions_ == 2)
-        detail::fail_usage(name_, "project is for one direction: each projects the input with weights of its own");
+    if (directions_ == 2) detail::check_both_directions(name_, {.projected = true});
     if (!x) detail::fail_usage(name_, "the input is an empty Var");
     if (x.rank() < 1 || x.shape().back() != input_size_)
         detail::fail_shape(name_, fmt::format("the input of project must be (…, {})", input_size_), {x.shape()});
@@ -52,9 +51,13 @@ Var<Real> RecurrentLayers<Real, Cell>::project(Var<Real> x) const {
 }
 
 template <class Real, class Cell>
-Index RecurrentLayers<Real, Cell>::width(const LoopOptions& options) const {
-    if (options.projected && directions_ == 2)
-        detail::fail_usage(name_, "projected is for one direction: each projects the input with weights of its own");
+void RecurrentLayers<Real, Cell>::check_options(const LoopOptions& options) const {
+    if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
+    if (directions_ == 2) detail::check_both_directions(name_, options);
+}
+
+template <class Real, class Cell>
+Index RecurrentLayers<Real, Cell>::input_width(const LoopOptions& options) const {
     return options.projected ? layers_.layer(0).cell().projected_size() : input_size_;
 }
 
@@ -98,7 +101,7 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
     for (std::size_t k = 0; k < kStates; ++k) {
         Vars<Real> parts;
         for (State& s : made.states) parts.push_back(std::move(s[k]));
-        result.state[k] = stack(parts);
+        result.state[k] = stack(std::move(parts));
     }
     return result;
 }
@@ -111,14 +114,14 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operat
     const auto guard = at_.enter();
     if (!x) detail::fail_usage(name_, "the input is an empty Var");
     const bool unbatched = x.rank() == 2;
-    const Index features = width(options);
+    check_options(options);
+    const Index features = input_width(options);
     if ((x.rank() != 3 && !unbatched) || x.shape().back() != features)
         detail::fail_shape(name_,
                            fmt::format("the {}input must be ({}, {}) or (T, {}) unbatched",
                                        options.projected ? "projected " : "", batch_first_ ? "B, T" : "T, B", features,
                                        features),
                            {x.shape()});
-    if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     const bool turned = batch_first_ && !unbatched;
     const Index steps = x.shape()[turned ? 1 : 0], batch = unbatched ? 1 : x.shape()[turned ? 0 : 1];
     detail::check_loop_options({steps, batch, features}, options);
@@ -139,6 +142,7 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::operat
     } else if (turned) {
         result.output = transpose(std::move(result.output), 0, 1);
     }
+    if (guard.first()) result.output = at_.leave(std::move(result.output));
     undo.keep();
     return result;
 }
@@ -148,10 +152,10 @@ PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, C
     const PackedSequence<Real>& x, std::optional<State> state, LoopOptions options) const {
     const auto guard = at_.enter();
     if (!x.data) detail::fail_usage(name_, "the input is an empty PackedSequence");
-    if (x.data.rank() != 2 || x.data.shape().back() != width(options))
-        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", width(options)),
+    check_options(options);
+    if (x.data.rank() != 2 || x.data.shape().back() != input_width(options))
+        detail::fail_shape(name_, fmt::format("the data of a PackedSequence must be (N, {})", input_width(options)),
                            {x.data.shape()});
-    if (options.reverse) detail::fail_usage(name_, "reverse is for Recurrent; use bidirectional, or flip the input");
     if (options.lengths) detail::fail_usage(name_, "lengths come with the PackedSequence");
     check_states(x.data.shape(), state, x.batch_sizes.size() == 0 ? 0 : x.batch_sizes(0));
     detail::Undo<Real> undo(at_.store());
@@ -160,6 +164,7 @@ PackedOutput<Real, RecurrentLayers<Real, Cell>::kStates> RecurrentLayers<Real, C
     detail::check_loop_options(padded.values.shape(), options);
     Output made = run(std::move(padded.values), std::move(state), options);
     PackedOutput<Real, kStates> result{pack_like(std::move(made.output), x), std::move(made.state)};
+    if (guard.first()) result.output.data = at_.leave(std::move(result.output.data));
     undo.keep();
     return result;
 }

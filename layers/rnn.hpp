@@ -79,7 +79,10 @@ protected:
 private:
     /// @param batch B, or −1 for an unbatched input. @throws ShapeError
     void check_states(const Shape& x, const std::optional<State>& state, Index batch) const;
-    Index width(const LoopOptions& options) const;  // of the last axis of the input
+    /// @throws UsageError
+    void check_options(const LoopOptions& options) const;
+    /// Of the last axis of the input.
+    Index input_width(const LoopOptions& options) const;
     Output run(Var<Real> x, std::optional<State> state, const LoopOptions& options) const;
 
     std::string_view name_;

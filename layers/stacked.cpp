@@ -31,9 +31,7 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
         throw ShapeError(fmt::format("[Stacked] {} states are needed, one for each layer and direction; got {}{}",
                                      needed, states, place_suffix(current_place())));
     const bool both = directions_ == 2;
-    if (both && options.reverse) fail_usage("Stacked", "reverse is for one direction; both run here");
-    if (both && options.projected)
-        fail_usage("Stacked", "projected is for one direction: each projects the input with weights of its own");
+    if (both) check_both_directions("Stacked", options);
     LoopOptions backwards = options;
     backwards.reverse = true;
     for (std::size_t layer = 0; layer < static_cast<std::size_t>(num_layers_); ++layer) {
@@ -46,6 +44,7 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
         options.projected = false;
         if (layer < dropouts_.size()) x = dropouts_[layer](std::move(x));
     }
+    if (guard.first()) x = at_.leave(std::move(x));
     undo.keep();
     return x;
 }

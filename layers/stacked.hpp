@@ -28,15 +28,14 @@ public:
 
     Result operator()(Var<Real> x, std::optional<State> forward = {}, std::optional<State> backward = {},
                       LoopOptions options = {}) const {
-        if (options.reverse) detail::fail_usage("Bidirectional", "reverse is for one direction; both run here");
-        if (options.projected)
-            detail::fail_usage("Bidirectional",
-                               "projected is for one direction: each projects the input with weights of its own");
+        const auto guard = at_.enter();
+        detail::check_both_directions("Bidirectional", options);
         detail::Undo<Real> undo(at_.store());
         auto ahead = forward_(x, std::move(forward), options);
         options.reverse = true;
         auto back = backward_(std::move(x), std::move(backward), options);
         Result result{concat<Real>({ahead.output, back.output}, -1), std::move(ahead.state), std::move(back.state)};
+        if (guard.first()) result.output = at_.leave(std::move(result.output));
         undo.keep();
         return result;
     }
@@ -99,10 +98,8 @@ public:
         States states;     ///< final ones, row layer·D + direction
     };
 
-    template <class Make>
-        requires std::invocable<Make, Scope<Real>, Index, bool, Index>
-    Stacked(Scope<Real> at, Index input_size, const StackOptions& options, Make make)
-        : stack_(at, options) {
+    template <std::invocable<Scope<Real>, Index, bool, Index> Make>
+    Stacked(Scope<Real> at, Index input_size, const StackOptions& options, Make make) : stack_(at, options) {
         for (Index layer = 0; layer < options.num_layers; ++layer) {
             const Index width = layer == 0 ? input_size : output_size();
             for (Index d = 0; d < stack_.directions(); ++d) layers_.push_back(make(at, layer, d == 1, width));
@@ -110,7 +107,6 @@ public:
     }
     /// layer0, layer0_reverse, layer1, … each Cell(scope, Size input, Size hidden).
     Stacked(Scope<Real> at, Size input_size, Size hidden_size, const StackOptions& options = {})
-        requires std::constructible_from<Cell, Scope<Real>, Size, Size>
         : Stacked(at, input_size, options, [hidden_size](Scope<Real> scope, Index layer, bool reverse, Index width) {
               return Layer(detail::Stack<Real>::scope_of(scope, layer, reverse), Size(width), hidden_size);
           }) {}
@@ -119,16 +115,17 @@ public:
     ///        options.reverse with both directions
     Result operator()(Var<Real> x, States states = {}, const LoopOptions& options = {}) const {
         if (states.empty()) states = States(layers_.size());
-        Var<Real> output = stack_.run(std::move(x), states.size(), options,
-                                      [&](std::size_t i, Var<Real> in, const LoopOptions& own) {
-                                          return layers_[i].run(std::move(in), states[i], own);
-                                      });
+        Var<Real> output =
+            stack_.run(std::move(x), states.size(), options, [&](std::size_t i, Var<Real> in, const LoopOptions& own) {
+                return layers_[i].run(std::move(in), states[i], own);
+            });
         return {std::move(output), std::move(states)};
     }
 
     Index output_size() const {
         Index size = 0;
-        for (Index d = 0; d < stack_.directions(); ++d) size += layers_[layers_.size() - 1 - static_cast<std::size_t>(d)].output_size();
+        for (Index d = 0; d < stack_.directions(); ++d)
+            size += layers_[layers_.size() - 1 - static_cast<std::size_t>(d)].output_size();
         return size;
     }
     const Layer& layer(Index layer, bool reverse = false) const {

@@ -70,7 +70,9 @@ public:
     explicit AveragedWeights(ExponentialMovingAverage<Real>& average) : average_(average) { average_.swap_in(); }
     AveragedWeights(const AveragedWeights&) = delete;
     AveragedWeights& operator=(const AveragedWeights&) = delete;
-    ~AveragedWeights() { average_.swap_out(); }
+    ~AveragedWeights() {
+        if (average_.swapped_in()) average_.swap_out();
+    }
 
 private:
     ExponentialMovingAverage<Real>& average_;

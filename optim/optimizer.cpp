@@ -61,7 +61,7 @@ std::size_t Optimizer<Real>::group_of(const std::string& name) const noexcept {
 // Blocks for the moments that are used, as large as the store.
 template <class Real>
 void Optimizer<Real>::fit() {
-    steps_.resize(store_.entries().size(), 0);
+    steps_.resize(store_.numbers(), 0);
     const Index size = store_.block_size();
     for (std::size_t m = 0; m < kMoments; ++m) {
         if (sizes_[m] == size || !names_[m] || !uses_moment(m, this->momentum_set().has_value())) continue;

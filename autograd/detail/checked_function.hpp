@@ -110,16 +110,12 @@ inline constexpr bool is_twin_v = false;
 template <class Build>
 inline constexpr bool is_twin_v<Twin<Build>> = true;
 
-/// A real array: CheckInput, or anything of xtensor whose elements are floating-point numbers.
+/// Anything of xtensor whose elements are floating-point numbers.
 template <class T>
-constexpr bool is_real_array() {
-    if constexpr (std::is_same_v<T, CheckInput>)
-        return true;
-    else if constexpr (ArrayLike<T>)
-        return std::is_floating_point_v<typename T::value_type>;
-    else
-        return false;
-}
+concept RealExpression = ArrayLike<T> && std::floating_point<typename T::value_type>;
+/// A real array, with the name that reports use or without.
+template <class T>
+concept RealArray = RealExpression<T> || std::same_as<T, CheckInput>;
 
 /// An argument in one number type. In general: a fresh copy for each call.
 template <class Real, class T>
@@ -134,8 +130,7 @@ private:
 };
 
 /// A real array: the next of the Vars that are handed in.
-template <class Real, class T>
-requires(is_real_array<T>())
+template <class Real, RealArray T>
 class BoundArgument<Real, T> {
 public:
     BoundArgument(const T&, CheckedBody<Real>&) {}
@@ -150,7 +145,8 @@ public:
 template <class Real, class Build>
 class BoundArgument<Real, Twin<Build>> {
 public:
-    BoundArgument(const Twin<Build>& twin, CheckedBody<Real>& body) : model_(twin.build()(Scope<Real>(body.add_store()))) {}
+    BoundArgument(const Twin<Build>& twin, CheckedBody<Real>& body)
+        : model_(twin.build()(Scope<Real>(body.add_store()))) {}
     auto& get(std::span<const Var<Real>>&) { return model_; }
 
 private:
@@ -225,7 +221,7 @@ template <class... Args>
 CheckedFunction checked_arguments(const Args&... args) {
     CheckedFunction function;
     const auto add = [&]<class T>(const T& argument) {
-        if constexpr (is_real_array<T>())
+        if constexpr (RealArray<T>)
             function.add_input(argument);
         else if constexpr (is_twin_v<T>)
             function.add_values(argument.values());
@@ -234,7 +230,7 @@ CheckedFunction checked_arguments(const Args&... args) {
     return function;
 }
 
-#define UNROLL_DECLARE(R)                  \
+#define UNROLL_DECLARE(R)                 \
     extern template class CheckedBody<R>; \
     extern template void add_output(const Var<R>&, std::vector<Var<R>>&);
 UNROLL_DECLARE(float)

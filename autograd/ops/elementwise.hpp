@@ -9,10 +9,12 @@
 namespace unroll {
 namespace detail {
 
+// clang-format off
 enum class Unary {
     neg, exp, expm1, log, log1p, sqrt, rsqrt, abs, sign, square, reciprocal, sin, cos, tanh, sigmoid, erf, relu, gelu, silu,
     softplus, log_sigmoid
 };
+// clang-format on
 enum class Binary { add, sub, mul, div, pow, maximum, minimum };
 
 template <class Real>
@@ -20,42 +22,44 @@ Var<Real> unary(Unary op, Var<Real> x);
 template <class Real>
 Var<Real> binary(Binary op, Var<Real> a, Var<Real> b);
 
-/// Two operands of which one or both are Vars of one number type.
+/// A number, array or expression beside the Var V: it becomes a constant.
+template <class T, class V>
+concept ConstantBeside = !VarLike<T> && (ArrayLike<T> || NumberOf<std::remove_cvref_t<T>, RealOf<V>>);
+/// A Var beside the Var V, of its number type.
+template <class T, class V>
+concept VarBeside = VarLike<T> && std::same_as<RealOf<T>, RealOf<V>>;
+
+/// The number type of two operands of which one at least is a Var.
 template <class A, class B>
 struct PairReal {};
-template <VarLike A, class B>
-    requires(!VarLike<B> && (ArrayLike<B> || std::is_arithmetic_v<std::remove_cvref_t<B>> ||
-                             std::is_same_v<std::remove_cvref_t<B>, typename std::remove_cvref_t<A>::value_type>))
+template <VarLike A, ConstantBeside<A> B>
 struct PairReal<A, B> {
-    using type = typename std::remove_cvref_t<A>::value_type;
+    using type = RealOf<A>;
 };
-template <class A, VarLike B>
-    requires(!VarLike<A> && (ArrayLike<A> || std::is_arithmetic_v<std::remove_cvref_t<A>> ||
-                             std::is_same_v<std::remove_cvref_t<A>, typename std::remove_cvref_t<B>::value_type>))
+template <VarLike B, ConstantBeside<B> A>
 struct PairReal<A, B> {
-    using type = typename std::remove_cvref_t<B>::value_type;
+    using type = RealOf<B>;
 };
-template <VarLike A, VarLike B>
-    requires std::is_same_v<typename std::remove_cvref_t<A>::value_type, typename std::remove_cvref_t<B>::value_type>
+template <VarLike A, VarBeside<A> B>
 struct PairReal<A, B> {
-    using type = typename std::remove_cvref_t<A>::value_type;
+    using type = RealOf<A>;
 };
-
-template <class A, class B>
-concept OperandPair = requires { typename PairReal<A, B>::type; };
 
 template <class A, class B>
 using PairVar = Var<typename PairReal<A, B>::type>;
+
+/// Whether B may stand on the right of A.
+template <class B, class A>
+concept OperandBeside = VarLike<PairVar<A, B>>;
 
 }  // namespace detail
 
 // xtensor has unconstrained operators for anything beside an array; these are more constrained, and so are chosen.
 
-#define UNROLL_BINARY(function, op)                                                                             \
-    template <class A, class B>                                                                                 \
-        requires detail::OperandPair<A, B>                                                                      \
-    detail::PairVar<A, B> function(A&& a, B&& b) {                                                              \
-        return detail::binary<typename detail::PairReal<A, B>::type>(                                           \
+#define UNROLL_BINARY(function, op)                                                                                    \
+    template <class A, detail::OperandBeside<A> B>                                                                     \
+    detail::PairVar<A, B> function(A&& a, B&& b) {                                                                     \
+        return detail::binary<typename detail::PairReal<A, B>::type>(                                                  \
             detail::Binary::op, detail::PairVar<A, B>(std::forward<A>(a)), detail::PairVar<A, B>(std::forward<B>(b))); \
     }
 UNROLL_BINARY(operator+, add)
@@ -73,9 +77,9 @@ UNROLL_BINARY(maximum, maximum)
 UNROLL_BINARY(minimum, minimum)
 #undef UNROLL_BINARY
 
-#define UNROLL_UNARY(function, op)                     \
-    template <class Real>                              \
-    Var<Real> function(Var<Real> x) {                  \
+#define UNROLL_UNARY(function, op)                             \
+    template <class Real>                                      \
+    Var<Real> function(Var<Real> x) {                          \
         return detail::unary(detail::Unary::op, std::move(x)); \
     }
 UNROLL_UNARY(operator-, neg)

@@ -119,27 +119,27 @@ Vars<Real> unbind(Var<Real> x) {
 }
 
 template <class Real>
-Var<Real> stack(const Vars<Real>& parts, Index axis) {
+Var<Real> stack(Vars<Real> parts, Index axis) {
     if (parts.empty()) throw ShapeError("[stack] at least one operand is needed");
     const std::size_t to = detail::normal_axis("stack", axis, parts[0].rank() + 1);
     // One part is the whole under another shape. Of a parameter it is a copy, as several are: it may change later.
     if (parts.size() == 1 && parts[0] && !parts[0].internal()->parameter)
-        return unsqueeze(parts[0], static_cast<Index>(to));
-    Vars<Real> in(parts);
+        return unsqueeze(std::move(parts[0]), static_cast<Index>(to));
+    const std::size_t rank = parts[0].rank();
     std::array<Var<Real>, 1> out;
-    apply_all<Real>(StackFirst<Real>{}, std::span<Var<Real>>(in), std::span<Var<Real>>(out));
-    if (to == 0) return out[0];
+    apply_all<Real>(StackFirst<Real>{}, std::span<Var<Real>>(parts), std::span<Var<Real>>(out));
+    if (to == 0) return std::move(out[0]);
     Axes order;
     for (std::size_t i = 1; i <= to; ++i) order.push_back(static_cast<Index>(i));
     order.push_back(0);
-    for (std::size_t i = to + 1; i <= parts[0].rank(); ++i) order.push_back(static_cast<Index>(i));
-    return permute(out[0], order);
+    for (std::size_t i = to + 1; i <= rank; ++i) order.push_back(static_cast<Index>(i));
+    return permute(std::move(out[0]), order);
 }
 
 #define UNROLL_INSTANTIATE(R)                           \
     template Var<R> add_linear(Var<R>, Var<R>, Var<R>); \
     template Vars<R> unbind(Var<R>);                    \
-    template Var<R> stack(const Vars<R>&, Index);
+    template Var<R> stack(Vars<R>, Index);
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)
 UNROLL_INSTANTIATE(Dual<double>)

@@ -171,8 +171,7 @@ struct Matmul {
         if (f.needs(0)) f.save_in(1);
     }
     void backward(Backward<Real>& b) const {
-        const auto shape = [&b](Index i) { return b.needs(i) ? b.in_shape(i) : b.saved_in_shape(i); };
-        const Plan p = plan(shape(0), shape(1));
+        const Plan p = plan(b.in_shape(0), b.in_shape(1));
         for (const Index i : {p.l, p.r})
             if (b.needs(i) && !defer(b, p, i)) multiply(b, p, i);
     }

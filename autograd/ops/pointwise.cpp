@@ -6,6 +6,8 @@
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/op.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 
@@ -13,6 +15,7 @@ namespace unroll::detail {
 namespace {
 
 constexpr int kMost = 160;  // operands, parameters, saved values and gradients of one program together
+constexpr int kMostSaved = 63;
 
 template <class Real>
 struct Executor {
@@ -146,15 +149,22 @@ struct Pointwise {
             program = &adjoint->adjoint().forward;
             saved = adjoint->adjoint().saved;
         }
+        if (!fits(*program) || saved > kMostSaved || (wanted && !fits(adjoint->adjoint().backward.program)))
+            fail_value(shown,
+                       fmt::format("the function is too large: at most {} operands and numbers that it holds, and "
+                                   "{} results to be kept for backward, fit into one; cut it in two",
+                                   kMost, kMostSaved));
         typename Executor<Real>::In in[kMost];
         typename Executor<Real>::Out out[kMost];
-        UNROLL_ASSERT(program->inputs <= kMost && static_cast<int>(program->outputs.size()) <= kMost);
         const Grid grid(result, plain);
         Real numbers[kMost];
         PoolVector<Real*> expanded;
-        for (std::size_t i = 0; i < operands.size(); ++i)
-            in[i] =
-                read(f.in(operands[i].input).data, f.in_shape(operands[i].input), result, grid, operands[i], expanded);
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+            const PointwiseOperand& o = operands[i];
+            const Real* data = f.in(o.input).data;
+            in[i] = plain ? typename Executor<Real>::In{data, grid.cols, 1}
+                          : read(data, f.in_shape(o.input), result, grid, o, expanded);
+        }
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             numbers[p] = Real(parameters[p]);
             in[operands.size() + p] = {&numbers[p], 0, 0};
@@ -199,18 +209,18 @@ struct Pointwise {
         typename Executor<Real>::Out out[kMost];
         PoolVector<Real*> temporary;
         const int saved = adjoint->adjoint().saved;
-        UNROLL_ASSERT(plan.program.inputs <= kMost);
         const Real* numbers = nullptr;
         if (function->parameters() > 0) numbers = b.saved(saved_number(saved)).data;
         for (int i = 0; i < plan.program.inputs; ++i) {
             const Source& source = plan.reads[static_cast<std::size_t>(i)];
             switch (source.kind) {
             case Source::Kind::input:
-                if (source.index < operands.size()) {
-                    const PointwiseOperand& o = operands[source.index];
-                    in[i] = read(b.in(o.input).data, b.saved_in_shape(o.input), result, grid, o, temporary);
-                } else {
+                if (source.index >= operands.size()) {
                     in[i] = {numbers + (source.index - operands.size()), 0, 0};
+                } else if (const PointwiseOperand& o = operands[source.index]; plain) {
+                    in[i] = {b.in(o.input).data, grid.cols, 1};
+                } else {
+                    in[i] = read(b.in(o.input).data, b.saved_in_shape(o.input), result, grid, o, temporary);
                 }
                 break;
             case Source::Kind::output: in[i] = {b.out(source.index).data, grid.cols, 1}; break;
@@ -235,10 +245,10 @@ struct Pointwise {
         Target targets[64];  // of the inputs that are needed
         Mask needed = 0;
         bool twice = false;
-        for (Index i = 0; i < b.inputs(); ++i) {
+        for (Index i = 0, inputs = b.inputs(); i < inputs; ++i) {
             if (!b.needs(i)) continue;
             needed |= Mask{1} << i;
-            twice = twice || (i > 0 && shares_slot(b, i));
+            for (Index j = 0; j < i; ++j) twice = twice || b.same_slot(i, j);
         }
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
@@ -266,7 +276,13 @@ struct Pointwise {
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const int k = plan.gradient_of_input[s];
             const PointwiseOperand& o = operands[s];
-            if (k < 0 || !(needed >> o.input & 1)) continue;
+            if (k < 0) continue;
+            if (!(needed >> o.input & 1)) {  // the op that made it was dropped from the tape
+                temporary.push_back(
+                    static_cast<Real*>(pool_allocate(static_cast<std::size_t>(grid.rows * grid.cols) * sizeof(Real))));
+                out[k] = {temporary.back(), grid.cols, false};
+                continue;
+            }
             const Target& target = targets[o.input];
             out[k] = {target.data + o.part * grid.cols, o.parts * grid.cols, target.adding};
         }
@@ -283,6 +299,7 @@ struct Pointwise {
     }
 
 private:
+    static bool fits(const Program& p) { return p.inputs <= kMost && static_cast<int>(p.outputs.size()) <= kMost; }
     /// The backward pass of sums, whose gradients are those of their results: they are passed on as they are.
     bool hand_on(unroll::Backward<Real>& b, const BackwardProgram& plan) const {
         for (const PointwiseOperand& o : operands)
@@ -332,7 +349,6 @@ private:
     }
     typename Executor<Real>::In read(const Real* data, const Shape& shape, const Shape& result, const Grid& grid,
                                      const PointwiseOperand& o, PoolVector<Real*>& temporary) const {
-        if (plain) return {data, grid.cols, 1};
         const Reading<Real> r = reading(data, shape, result, grid, o.part, o.parts);
         if (!r.expand) return {r.data, r.row_stride, r.col_stride};
         const Spread spread(shape, result, o.parts);
@@ -340,11 +356,6 @@ private:
             static_cast<Real*>(pool_allocate(static_cast<std::size_t>(spread.to.size()) * sizeof(Real))));
         expand_broadcast(data, spread.from, temporary.back(), spread.to);
         return {temporary.back() + o.part * grid.cols, o.parts * grid.cols, 1};
-    }
-    static bool shares_slot(unroll::Backward<Real>& b, Index i) {
-        for (Index j = 0; j < i; ++j)
-            if (b.same_slot(i, j)) return true;
-        return false;
     }
 };
 

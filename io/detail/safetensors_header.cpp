@@ -141,10 +141,15 @@ private:
         for (std::size_t k = 0; k < kFields.size(); ++k)
             if (!seen_[k]) fail(fmt::format("{} has no {}", tensor_name(), kFields[k]));
         const std::optional<std::uint64_t> bytes = checked_bytes(tensor_.dtype, lengths_);
-        if (!bytes) fail(fmt::format("the shape of {} is too large", tensor_name()));
+        const std::string too_large = fmt::format("the shape of {} is too large", tensor_name());
+        if (!bytes) fail(too_large);
         tensor_.begin = offsets_[0];
         tensor_.end = offsets_[1];
-        tensor_.shape = Shape(lengths_.data(), lengths_.size());
+        try {
+            tensor_.shape = Shape(lengths_.data(), lengths_.size());
+        } catch (const ShapeError&) {
+            fail(too_large);
+        }
         if (tensor_.end < tensor_.begin) fail(fmt::format("{} ends before it begins", tensor_name()));
         if (tensor_.end - tensor_.begin != *bytes)
             fail(fmt::format("{} has {} bytes of data, {} {} needs {}", tensor_name(), tensor_.end - tensor_.begin,

@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 namespace unroll {
 namespace {
 
@@ -65,6 +67,54 @@ TEST(Checkpoint, KeepsOneNodeAndUsesParametersThatOnlyTheFunctionKnows) {
     EXPECT_EQ(tape.node_count(), 1);
     tape.backward(sum(out[0]));
     EXPECT_TRUE(m.store.gradients().has(m.w.entry()));
+}
+
+TEST(Checkpoint, RepeatsSingleDrawsAndThoseOfCheckpointsInside) {
+    using Inputs = std::span<const Var<double>>;
+    const auto run = [](bool checkpointed) {
+        Model m;
+        const auto noisy = [&m](Inputs in) {
+            const Var<double> y = in[0] * m.random.normal() + m.random.uniform();
+            return Vars<double>{dropout(y * y, 0.5, m.random)};
+        };
+        const auto inner = [&](const Var<double>& x) {
+            return checkpointed ? checkpoint<double>(noisy, Vars<double>{x})[0] : noisy({&x, 1})[0];
+        };
+        const auto outer = [&](Inputs in) {
+            const Var<double> y = inner(in[0] * m.random.normal());
+            return Vars<double>{inner(y) * m.random.uniform()};
+        };
+        const Var<double> x(full<double>({3, 5}, 0.3));
+        Tape<double> tape;
+        tape.watch(x);
+        const Var<double> y = checkpointed ? checkpoint<double>(outer, Vars<double>{x})[0] : outer({&x, 1})[0];
+        const double next = m.random.uniform();
+        tape.backward(sum(y));
+        EXPECT_NE(m.random.uniform(), next);
+        return std::tuple(next, Tensor<double>(y.value()), tape.gradient(x), m.random.counter());
+    };
+    EXPECT_EQ(run(true), run(false));
+}
+
+TEST(Checkpoint, TooManyResultsAreRefused) {
+    const Var<double> x(full<double>({2}, 0.3));
+    Tape<double> tape;
+    tape.watch(x);
+    const auto results = [&](int equal, int others) {
+        return checkpoint<double>(
+            [=](std::span<const Var<double>> in) {
+                Vars<double> out(static_cast<std::size_t>(equal), in[0] * 2.0);
+                for (int i = 0; i < others; ++i) out.push_back(sum(in[0]));
+                return out;
+            },
+            Vars<double>{x});
+    };
+    EXPECT_EQ(results(8, 8).size(), 16u);
+    EXPECT_EQ(results(4096, 0).size(), 4096u);
+    const Index before = tape.node_count();
+    EXPECT_THROW(results(16, 1), UsageError);
+    EXPECT_THROW(results(4097, 0), UsageError);
+    EXPECT_EQ(tape.node_count(), before);
 }
 
 TEST(Checkpoint, WithoutATapeIsAPlainCall) {

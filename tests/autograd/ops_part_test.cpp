@@ -1,6 +1,7 @@
 // Parts and wholes: slice, select, split, concat. Values, shared memory, gradients (several readers of one value), errors.
 // Formatted by hand: a short lambda with braces inside stays on one line.
 // clang-format off
+#include <unroll/autograd/parameter.hpp>
 #include <unroll/tests/autograd/ops_support.hpp>
 
 namespace unroll {
@@ -142,6 +143,16 @@ TEST(Parts, WrongPartsAreNamed) {
     EXPECT_EQ(message_of<IndexError>(x, [](auto v) { return concat({v}, 2); }),
               "[concat] axis 2 is out of range for an array of rank 2 (allowed: -2 to 1)");
     EXPECT_EQ(message_of<UsageError>(x, [](auto v) { return concat({v, Var<double>()}); }), "[concat] operand 1 is an empty Var");
+}
+
+TEST(Unbind, ASliceThatIsLookedAtIsNotOverwritten) {
+    ParameterStore<double> store;
+    RandomStream& random = Scope<double>(store).random("mask");
+    Vars<double> rows = unbind(Var<double>(full<double>({2, 8}, 1.0)) + 1.0);
+    const Tensor<double> seen = rows[0].value();
+    const Var<double> y = dropout(std::move(rows[0]), 0.5, random);
+    EXPECT_EQ(seen, full<double>({8}, 2.0));
+    EXPECT_NE(Tensor<double>(y.value()), seen);
 }
 
 }  // namespace

@@ -55,7 +55,8 @@ std::vector<double> elements(const Var<Real>& x) {
 
 /// Shape and elements, the latter within `tolerance` of the largest finite one; NaN and infinities must be the same.
 template <class Real>
-void expect_values(const Var<Real>& x, const Shape& shape, const std::vector<double>& expected, double tolerance = 1e-12) {
+void expect_values(const Var<Real>& x, const Shape& shape, const std::vector<double>& expected,
+                   double tolerance = 1e-12) {
     ASSERT_EQ(to_string(x.shape()), to_string(shape));
     const std::vector<double> got = elements(x);
     ASSERT_EQ(got.size(), expected.size());
@@ -68,13 +69,15 @@ void expect_values(const Var<Real>& x, const Shape& shape, const std::vector<dou
         else if (std::isinf(expected[i]))
             EXPECT_EQ(got[i], expected[i]) << "element " << i;
         else
-            EXPECT_LE(std::fabs(got[i] - expected[i]), tolerance * largest) << "element " << i << ": " << got[i] << ", not " << expected[i];
+            EXPECT_LE(std::fabs(got[i] - expected[i]), tolerance * largest)
+                << "element " << i << ": " << got[i] << ", not " << expected[i];
     }
 }
 
 /// Σ out ⊙ upstream, and its gradients by all operands.
 template <class Function>
-std::vector<std::vector<double>> gradients_of(Function f, const std::vector<Array>& operands, const std::vector<double>& upstream) {
+std::vector<std::vector<double>> gradients_of(Function f, const std::vector<Array>& operands,
+                                              const std::vector<double>& upstream) {
     Tape<double> tape;
     Vars<double> in;
     for (const Array& a : operands) {
@@ -138,7 +141,8 @@ inline Array golden_array(const nlohmann::json& entry) {
 /// Runs op(Vars<Real>, case) on the inputs that `keys` name, for every golden case of this name (that `wanted` accepts);
 /// values and gradients must be PyTorch's. Returns the number of cases.
 template <class Op, class Wanted>
-int expect_golden(std::string_view name, const std::vector<std::string>& keys, Op op, Wanted wanted, double tolerance = 1e-13) {
+int expect_golden(std::string_view name, const std::vector<std::string>& keys, Op op, Wanted wanted,
+                  double tolerance = 1e-13) {
     static const nlohmann::json document = golden::load("ops.json");
     int cases = 0;
     for (const auto& c : document.at("cases")) {
@@ -162,7 +166,8 @@ int expect_golden(std::string_view name, const std::vector<std::string>& keys, O
         const std::vector<double> out = golden::numbers(c.at("out"));
         expect_values(op(vars, c), shape, out, tolerance);
         expect_values(op(floats, c), shape, out, 1e-5);
-        const std::vector<double> upstream = shape.rank() == 0 ? std::vector<double>{1.0} : golden::fill(900, out.size(), 1.0);
+        const std::vector<double> upstream =
+            shape.rank() == 0 ? std::vector<double>{1.0} : golden::fill(900, out.size(), 1.0);
         const auto gradients = gradients_of([&](const auto& v) { return op(v, c); }, in, upstream);
         for (std::size_t k = 0; k < in.size(); ++k)
             expect_values(Array{in[k].shape, gradients[k]}.var<double>(), in[k].shape,

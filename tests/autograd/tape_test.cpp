@@ -9,7 +9,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 
 namespace unroll {
@@ -515,6 +517,112 @@ TEST(Tape, FrontCanBeDroppedWhileTheRestLivesOn) {
     const Tensor<double> g = m.b.gradient();
     EXPECT_EQ(g, values({2}, {8, 8}));
     (void)old;
+}
+
+TEST(Tape, ValuesOfADroppedFrontAreConstantsForWhatFollowed) {
+    ParameterStore<double> store(3);
+    const Scope<double> at(store);
+    const auto draw = [](std::span<double> v, const Shape&, RandomStream& random) {
+        for (double& x : v) x = random.normal();
+    };
+    const auto w = at.parameter("w", {2, 2}, draw);
+    const Var<double> x(values({1, 2}, {.3, -.4})), gain(values({2}, {2, 3}));
+    const auto run = [&](bool dropped) {
+        store.zero_grad();
+        Tape<double> tape;
+        Var<double> h = tanh(matmul<double>(x, w));
+        Var<double> c = sigmoid(h * 2.0);
+        const Index position = tape.position();
+        if (!dropped) h = h.detach(), c = c.detach();
+        // Operands that were dropped beside some that were not, and alone.
+        const Var<double> alone = tanh(h) * gain + matmul<double>(c, values({2, 2}, {1, 2, 3, 4}));
+        const Var<double> y = pointwise([](auto a, auto b, auto p) { return tanh(a * b) + a * p; }, h, c, w);
+        const Var<double> z = concat<double>({matmul<double>(h, w), c, alone}, 0);
+        const Var<double> loss =
+            sum(y * y) + sum(z * z) + sum(layer_norm<double>(h, Var<double>(), Var<double>(), 1e-5));
+        if (dropped) tape.drop_before(position);
+        tape.backward(loss);
+        return w.gradient();
+    };
+    const Tensor<double> expected(run(false)), got(run(true));
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got.data()[i], expected.data()[i], 1e-14);
+}
+
+TEST(Tape, MayFallInAnyOrder) {
+    const Var<double> x(values({1}, {2}));
+    std::unique_ptr<Tape<double>> tape;
+    for (int i = 0; i < 3; ++i) {
+        tape = std::make_unique<Tape<double>>();  // the new one is made before the old one falls
+        tape->watch(x);
+        tape->backward(sum(x * x));
+        EXPECT_EQ(tape->gradient(x), values({1}, {4}));
+    }
+    tape.reset();
+    EXPECT_EQ(Tape<double>::current(), nullptr);
+}
+
+TEST(Tape, HookAfterBackwardIsRefused) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    tape.backward(loss);
+    EXPECT_THAT(error_message<UsageError>([&] { tape.hook(loss, [](Tensor<double>&) {}); }),
+                HasSubstr("differentiated already"));
+}
+
+TEST(Tape, AValueThatIsNotFiniteLeavesNoNodeBehind) {
+    Tape<double> tape({.check_finite = true});
+    const Var<double> x(values({2}, {1, 0}));
+    tape.watch(x);
+    const Var<double> y = x * 2.0;
+    EXPECT_THROW(log(y), NonFiniteError);
+    EXPECT_EQ(tape.node_count(), 1);
+}
+
+TEST(Tape, PointwiseFunctionsMayKeepManyValuesAndTooLargeOnesAreRefused) {
+    const Var<double> x(values({2}, {0.3, -2}));
+    Tape<double> tape;
+    tape.watch(x);
+    const auto nested = [&](int times) {
+        return pointwise(
+            [times](auto v) {
+                for (int i = 0; i < times; ++i) v = tanh(v);
+                return v;
+            },
+            x);
+    };
+    const auto y = nested(40);
+    const Index before = tape.node_count();
+    EXPECT_THROW(nested(100), ValueError);
+    std::vector<double> numbers(170);
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = 0.1 + 0.01 * static_cast<double>(i);
+    const auto polynomial = [&numbers](auto v) {
+        auto sum = v * 0.5;
+        for (const double c : numbers) sum = sum * v + c;
+        return sum;
+    };
+    EXPECT_THAT(error_message<ValueError>([&] { pointwise(polynomial, x); }), HasSubstr("too large"));
+    EXPECT_EQ(tape.node_count(), before);
+    tape.backward(sum(y));
+    for (std::size_t i = 0; i < 2; ++i) {
+        double v = x.data()[i], slope = 1;
+        for (int k = 0; k < 40; ++k) {
+            v = std::tanh(v);
+            slope *= 1 - v * v;
+        }
+        EXPECT_NEAR(y.data()[i], v, 1e-14);
+        EXPECT_NEAR(tape.gradient(x).data()[i], slope, 1e-14);
+    }
+}
+
+TEST(Tape, ShapesOfMoreElementsThanMemoryAreRefused) {
+    EXPECT_THAT(error_message<ShapeError>([] { Shape{Index{1} << 31, Index{1} << 31}; }), HasSubstr("2⁴⁸"));
+    EXPECT_EQ((Shape{0, Index{1} << 40}).size(), 0);
+    ParameterStore<double> store;
+    EXPECT_THROW(Scope<double>(store).parameter("w", {Index{1} << 31, Index{1} << 32},
+                                                [](std::span<double>, const Shape&, RandomStream&) {}),
+                 ShapeError);
+    EXPECT_TRUE(store.entries().empty());
 }
 
 TEST(Tape, FormattersShowShapesAndValues) {

@@ -8,9 +8,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <csignal>
 #include <string>
 
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -177,6 +179,24 @@ TEST_F(Checkpoint, TheNewestAreKeptInTheirOrder) {
     EXPECT_EQ(error_message<unroll::ValueError>([&] { unroll::save_checkpoint(path_, state(8), {.keep = 0}); }),
               "[save_checkpoint] keep must be at least 1, it is 0");
     EXPECT_EQ(window_of(path_), 7);
+}
+
+TEST_F(Checkpoint, ThePathIsNeverWithoutAFile) {
+    unroll::save_checkpoint(path_, state(0), {.keep = 2});
+    const int events = ::inotify_init1(IN_NONBLOCK);
+    if (events < 0 || ::inotify_add_watch(events, folder_.path().c_str(), IN_MOVED_FROM | IN_DELETE) < 0)
+        GTEST_SKIP() << "the system watches no folders";
+    for (int step = 1; step <= 4; ++step) unroll::save_checkpoint(path_, state(step), {.keep = 2});
+    alignas(inotify_event) std::array<char, 16384> buffer;
+    const ssize_t size = ::read(events, buffer.data(), buffer.size());
+    int seen = 0;
+    for (ssize_t at = 0; at < size; ++seen) {
+        const auto& event = *reinterpret_cast<const inotify_event*>(buffer.data() + at);
+        EXPECT_STRNE(event.name, path_.filename().c_str());
+        at += static_cast<ssize_t>(sizeof(inotify_event) + event.len);
+    }
+    EXPECT_GE(seen, 4);  // the temporary files became the checkpoint
+    ::close(events);
 }
 
 TEST_F(Checkpoint, ALinkIsFollowedAndTheRowStandsBesideItsTarget) {

@@ -2,6 +2,7 @@
 #include <unroll/layers/module.hpp>
 
 #include <unroll/layers/rnn.hpp>
+#include <unroll/layers/stacked.hpp>
 #include <unroll/tests/layers/layer_support.hpp>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@ namespace {
 
 using test::elements;
 using test::filled;
+using test::UserCell;
 using testing::HasSubstr;
 
 template <class Real>
@@ -47,6 +49,33 @@ TEST(Module, AForwardHookSeesAndMayReplaceAnOutput) {
     });
     EXPECT_THAT(elements(model.head(filled<double>({2, 3}, 1))), testing::Each(0.0));
     EXPECT_EQ(calls, 1);
+}
+
+TEST(Module, AForwardHookOfARecurrentLayerSeesItsResultOnce) {
+    ParameterStore<double> store(1);
+    const Scope<double> at(store);
+    const LSTM<double> lstm(
+        at / "lstm", {.input_size = 3, .hidden_size = 2, .num_layers = 2, .batch_first = true, .bidirectional = true});
+    const Stacked<double, UserCell<double>> stacked(at / "stacked", Size(3), Size(2), {.num_layers = 2});
+    const Bidirectional<double, UserCell<double>> both(at / "both", Size(3), Size(2));
+    const Recurrent<double, UserCell<double>> one(at / "one", Size(3), Size(2));
+    std::vector<std::string> seen;
+    for (const auto* path : {"lstm", "stacked", "stacked.layer1", "both", "both.backward", "one"})
+        store.on_forward(path, [&](const std::string& p, Var<double>& y) {
+            seen.push_back(p + to_string(y.shape()));
+            y = y * 0.0;
+        });
+    const Var<double> x = filled<double>({5, 4, 3}, 1);
+    const auto all_zero = testing::Each(0.0);
+    EXPECT_THAT(elements(lstm(x).output), all_zero);
+    EXPECT_THAT(elements(stacked(x).output), all_zero);
+    EXPECT_THAT(elements(both(x).output), all_zero);
+    EXPECT_THAT(elements(one(x).output), all_zero);
+    EXPECT_THAT(elements(lstm(select(x, 0, 0)).output), all_zero);
+    EXPECT_THAT(seen, testing::ElementsAre("lstm(5, 4, 4)", "stacked.layer1(5, 4, 2)", "stacked(5, 4, 2)",
+                                           "both.backward(5, 4, 2)", "both(5, 4, 4)", "one(5, 4, 2)", "lstm(4, 4)"));
+    // The state is what the layer made, not what the hook did.
+    EXPECT_THAT(elements(lstm(x).state[0]), testing::Not(testing::Contains(0.0)));
 }
 
 }  // namespace

@@ -376,6 +376,73 @@ TEST(Recurrent, ACellMayReturnOneValueAsTwoStates) {
         filled_tensor<double>({4, 2, 3}, 1), filled_tensor<double>({2, 3}, 2), filled_tensor<double>({2, 3}, 3));
 }
 
+/// Hands its input on to the next step.
+template <class Real>
+struct ShiftCell {
+    static constexpr int kStates = 2;
+    explicit ShiftCell(Scope<Real>) {}
+    Index state_size(int) const { return 2; }
+    State<Real, 2> step(Var<Real> x, State<Real, 2> s) const { return {tanh(x + s[1]), x}; }
+};
+
+template <class Real>
+struct EchoCell {
+    static constexpr int kStates = 1;
+    explicit EchoCell(Scope<Real>) {}
+    Index state_size(int) const { return 1; }
+    State<Real, 1> step(Var<Real> x, State<Real, 1>) const { return {std::move(x)}; }
+};
+
+TEST(Recurrent, ACellMayReturnItsInputAsAState) {
+    ParameterStore<double> store(1);
+    const Scope<double> at(store);
+    const Recurrent<double, RNNCell<double>> below(at / "below", CellOptions{.input_size = 2, .hidden_size = 2});
+    const Recurrent<double, ShiftCell<double>> shift(at / "shift");
+    const Var<double> x = filled<double>({3, 1, 2}, 1), h0 = filled<double>({1, 2}, 2);
+    const auto gradient = [&](bool copied) {
+        store.zero_grad();
+        Tape<double> tape;
+        const auto made = below(x, State<double, 1>{h0});
+        tape.backward(sum(shift(copied ? made.output * 1.0 : made.output).output));
+        return elements(store.at("below.weight_hh").gradient());
+    };
+    EXPECT_EQ(gradient(false), gradient(true));
+
+    const Recurrent<double, EchoCell<double>> echo(at / "echo");
+    for (const bool reverse : {false, true}) {
+        Tape<double> tape;
+        const Var<double> c(full<double>({2, 1, 1}, 4.0));
+        tape.watch(c);
+        EXPECT_EQ(elements(echo(c + 1.0, {}, {.reverse = reverse}).output), (std::vector<double>{5, 5}));
+    }
+}
+
+/// Adds its input up, and throws when told to.
+struct SwitchedCell {
+    static constexpr int kStates = 1;
+    const bool* wrong;
+    SwitchedCell(Scope<double>, const bool* wrong) : wrong(wrong) {}
+    Index state_size(int) const { return 1; }
+    State<double, 1> step(Var<double> x, State<double, 1> s) const {
+        Var<double> next = x + std::move(s[0]);
+        if (*wrong) throw ValueError("no");
+        return {std::move(next)};
+    }
+};
+
+TEST(Recurrent, AStateInPlaceSurvivesAnError) {
+    ParameterStore<double> store;
+    bool wrong = true;
+    const Recurrent<double, SwitchedCell> layer(store, &wrong);
+    State<double, 1> state{Var<double>(full<double>({1, 1}, 5.0))};
+    const Var<double> x(full<double>({2, 1, 1}, 1.0));
+    EXPECT_THROW(layer.run(x, state), ValueError);
+    ASSERT_TRUE(state[0]);
+    wrong = false;
+    layer.run(x, state);
+    EXPECT_EQ(state[0].item(), 7);
+}
+
 TEST(Recurrent, OneTimeStepIsOneStepOfTheCell) {
     for_every_cell([](auto& store, const auto& layer) {
         const auto x = filled<double>({1, kB, kI}, 1);

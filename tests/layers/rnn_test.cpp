@@ -483,8 +483,8 @@ TEST(RNN, WrongInputsAndStatesAreErrorsThatNameModuleAndShapesAndLeaveTheTapeAlo
                 HasSubstr("[LSTM] the input is an empty Var (in model.rnn)"));
     const LSTM<double> both(at / "both", {.input_size = 4, .hidden_size = 3, .bidirectional = true});
     EXPECT_THAT(error_message<UsageError>([&] { both(x, {}, {.projected = true}); }),
-                HasSubstr("projected is for one direction"));
-    EXPECT_THAT(error_message<UsageError>([&] { both.project(x); }), HasSubstr("project is for one direction"));
+                HasSubstr("projected for one direction only"));
+    EXPECT_THAT(error_message<UsageError>([&] { both.project(x); }), HasSubstr("projected for one direction only"));
     EXPECT_EQ(tape.node_count(), before);
 }
 

@@ -72,6 +72,15 @@ TEST(Stacked, GradientsAreRightWithEveryOptionOfTheLoop) {
             filled_tensor<double>({4, 2, 3}, 1));
 }
 
+TEST(Bidirectional, ItsErrorsNameTheModule) {
+    ParameterStore<double> store(1);
+    const Bidirectional<double, UserCell<double>> both(Scope<double>(store) / "both", Size(3), Size(2));
+    EXPECT_EQ(error_message<UsageError>([&] {
+                  both(filled<double>({4, 2, 3}, 1), {}, {}, {.reverse = true});
+              }),
+              "[Bidirectional] reverse is for one direction; both run here (in both)");
+}
+
 TEST(Stacked, CellsOfTheLibraryAreBuiltByAFunction) {
     ParameterStore<double> store(1);
     const Stacked<double, LSTMCell<double>> layers(

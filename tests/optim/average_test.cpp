@@ -77,6 +77,21 @@ TEST(Average, AveragedWeightsStandForAScopeAndCountAsAChange) {
     EXPECT_EQ(store->entries()[0]->version, version + 2);
 }
 
+TEST(Average, MayBeSwappedOutWithinTheirScope) {
+    const auto store = make_store<double>({{"a", Shape{2}}});
+    ExponentialMovingAverage<double> average(*store, {.decay = 0.5});
+    average.update();
+    set_weights(*store, 3);
+    const std::vector<double> weights = values_of(*store);
+    {
+        const AveragedWeights evaluation(average);
+        EXPECT_NE(values_of(*store), weights);
+        average.swap_out();
+    }
+    EXPECT_FALSE(average.swapped_in());
+    EXPECT_EQ(values_of(*store), weights);
+}
+
 TEST(Average, ResumedAveragesHaveTheSameBits) {
     const auto run = [](int from, int to, ExponentialMovingAverage<float>& average, ParameterStore<float>& store) {
         for (int n = from; n < to; ++n) {
