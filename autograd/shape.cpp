@@ -13,15 +13,12 @@ void Shape::set_rank(std::size_t rank) {
 }
 
 void Shape::check() const {
-    for (std::size_t i = 0; i < rank_; ++i)
-        if (lengths_[i] < 0) throw ShapeError("an axis has a length of 0 or more; got " + to_string(*this));
-    constexpr Index kMost = Index{1} << 48;
-    Index size = 1;
+    double size = 1;  // whose multiplications do not overflow
     for (std::size_t i = 0; i < rank_; ++i) {
-        if (lengths_[i] > 0 && size > kMost / lengths_[i])
-            throw ShapeError("an array has at most 2⁴⁸ elements; got " + to_string(*this));
-        size *= std::max<Index>(lengths_[i], 1);
+        if (lengths_[i] < 0) throw ShapeError("an axis has a length of 0 or more; got " + to_string(*this));
+        if (lengths_[i] > 0) size *= static_cast<double>(lengths_[i]);
     }
+    if (size > 0x1p48) throw ShapeError("an array has at most 2⁴⁸ elements; got " + to_string(*this));
 }
 
 Shape Shape::inserted(std::size_t at, Index length) const {
