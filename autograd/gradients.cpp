@@ -178,7 +178,8 @@ void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, 
     apply_outstanding();
     fit();
     Part& part = *parts_[entry.number];
-    if (part.state == State::dense) {
+    if (part.state == State::dense || part.state == State::zero) {
+        part.state = State::dense;
         Real* to = at(entry);
         for (Index r = 0; r < count; ++r)
             if (indices[r] >= 0) detail::add_to(to + indices[r] * width, rows + r * width, width);

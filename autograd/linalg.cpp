@@ -209,25 +209,26 @@ void walk(const Shape& small, const Shape& large, Visit visit) {
     }
 }
 
-/// Whether `small` is the last axes of `large` (a row vector, or the whole).
-bool is_suffix(const Shape& small, const Shape& large) {
-    if (small.rank() > large.rank()) return false;
-    for (std::size_t i = 1; i <= small.rank(); ++i)
-        if (small[small.rank() - i] != large[large.rank() - i]) return false;
-    return true;
-}
-
 }  // namespace
 
 template <class Real>
 void reduce_broadcast(const Real* from, const Shape& from_shape, bool accumulate, Real* to, const Shape& to_shape) {
-    const Index n = to_shape.size();
-    if (n > 0 && is_suffix(to_shape, from_shape)) {
-        column_sums(from, from_shape.size() / n, n, accumulate, to);
+    const std::size_t more = from_shape.rank() - to_shape.rank();
+    const auto kept = [&](std::size_t axis) { return axis < more ? 1 : to_shape[axis - more]; };
+    // The last axes that are kept are columns, those before them that are not are rows; the others are walked over.
+    std::size_t axis = from_shape.rank();
+    Index columns = 1, rows = 1;
+    for (; axis > 0 && kept(axis - 1) == from_shape[axis - 1]; --axis) columns *= from_shape[axis - 1];
+    for (; axis > 0 && kept(axis - 1) == 1; --axis) rows *= from_shape[axis - 1];
+    if (axis == 0) {
+        column_sums(from, rows, columns, accumulate, to);
         return;
     }
-    if (!accumulate) std::fill_n(to, n, Real(0));
-    walk(to_shape, from_shape, [&](Index small, Index large) { to[small] += from[large]; });
+    if (!accumulate) std::fill_n(to, to_shape.size(), Real(0));
+    walk(Shape(to_shape.begin(), axis > more ? axis - more : 0), Shape(from_shape.begin(), axis),
+         [&](Index small, Index large) {
+             column_sums(from + large * rows * columns, rows, columns, true, to + small * columns);
+         });
 }
 
 template <class Real>

@@ -148,19 +148,6 @@ bool Forward<Real>::take(Index k, Index i) {
 }
 
 template <class Real>
-bool Forward<Real>::become(Index k, Index i) {
-    Var<Real>& handle = in_[static_cast<std::size_t>(i)];
-    detail::Value<Real>& value = input(i);
-    if (tape_ || !handle.reference().unique() || value.parameter) return false;
-    UNROLL_ASSERT(value.shape.size() == shapes_.out(k).size());
-    value.shape = shapes_.out(k);
-    value.tape = 0;
-    value.slot = -1;
-    out_[static_cast<std::size_t>(k)] = std::move(handle);
-    return true;
-}
-
-template <class Real>
 void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bool exclusive) {
     detail::Value<Real>* value = new_output(k);
     value->block = block;
@@ -408,7 +395,12 @@ detail::Pending<Real>& Backward<Real>::add_pending(Tape<Real>& tape, Index numbe
 
 template <class Real>
 void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n) {
-    if (!needs(i) || rows == 0) return;
+    if (!needs(i)) return;
+    if (rows == 0) {  // zeros arrive
+        const Accumulator<Real> none = grad(i);
+        if (!none.adding) std::fill_n(none.data, none.size, Real(0));
+        return;
+    }
     // A vector is a row, whichever way it came: products of one slot have one shape.
     if (n == 1) {
         std::swap(a, b);
@@ -431,12 +423,13 @@ void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Inde
 template <class Real>
 void Backward<Real>::add_rows(Index i, const std::int64_t* indices, detail::Block* keep, Operand<Real> rows,
                               Index count, Index width) {
-    if (!needs(i) || count == 0) return;
+    if (!needs(i)) return;
     const auto [tape, number] = home(i);
     detail::Pending<Real>& p = add_pending(*tape, number);
     p.a_block = detail::BlockRef::share(keep);
     p.b_block = detail::BlockRef::share(rows.block);
-    p.indices = indices;
+    static constexpr std::int64_t kNone = -1;
+    p.indices = count > 0 ? indices : &kNone;
     p.b = rows.data;
     p.rows = count;
     p.n = width;

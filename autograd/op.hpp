@@ -153,9 +153,6 @@ public:
     void share(Index k, Index i, Index offset = 0);
     /// Output k takes over the memory of input i if nobody else can see it; says whether it did.
     bool take(Index k, Index i);
-    /// Where nothing is recorded and nobody else holds input i, output k is that very value under the output's shape, and the
-    /// input is gone; says whether it did.
-    bool become(Index k, Index i);
     /// Whether nobody but this op will read input i any more, so that it may be overwritten once it has been read.
     bool may_overwrite(Index i) const noexcept { return last_handle(i); }
     /// Output k stands for memory that somebody else made (a child tape's output, equal slices of one slab).

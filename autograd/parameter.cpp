@@ -93,6 +93,13 @@ Tensor<Real> Parameter<Real>::gradient() const {
     return alias<Real>(gradients.block(), data, entry().shape);
 }
 
+template <class Real>
+Tensor<Real> Parameter<Real>::mutable_gradient() const {
+    Tensor<Real> whole = gradient();
+    entry_->store->gradients().arrived(entry());
+    return whole;
+}
+
 // ---- ParameterStore ----
 
 template <class Real>

@@ -47,7 +47,7 @@ public:
     using Entry = detail::ParameterEntry<Real>;
     /// What there is of a parameter's gradient, and what its part of the block holds.
     enum class State : std::uint8_t {
-        zero,   ///< zeros; no gradient has arrived
+        zero,   ///< zeros, or what the caller of data() wrote; no gradient has arrived
         stale,  ///< no gradient has arrived and the memory holds anything: the first one overwrites it
         dense,  ///< a gradient
         rows    ///< a gradient in some rows, packed, and none elsewhere; the block waits for raw()
@@ -60,7 +60,8 @@ public:
     void zero() noexcept;
     bool has(const Entry& entry) const noexcept;
     State state(const Entry& entry) const noexcept;
-    /// The gradient's elements, zeros if none has arrived, to be read and written: from now on it is a dense one.
+    /// The gradient's elements, zeros if none has arrived, to be read and written: from now on it is a dense one, to which
+    /// what arrives is added. What is written counts as arrived only after arrived().
     Real* data(const Entry& entry);
     /// The memory behind all of it; empty before the first gradient.
     const detail::BlockRef& block() const noexcept { return block_; }
@@ -170,6 +171,8 @@ public:
     Tensor<Real> mutable_value() const;
     /// The gradient collected by backward, zeros if none has arrived; an alias of the store's block.
     Tensor<Real> gradient() const;
+    /// The same, to be written: counts as arrived, so that optimisers take a step with it.
+    Tensor<Real> mutable_gradient() const;
     /// No gradient, and no step of an optimiser.
     void freeze(bool frozen = true) const { entry().frozen = frozen; }
     /// Runs on the parameter's gradient of each backward before it is added.

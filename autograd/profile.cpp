@@ -10,6 +10,26 @@
 #include <tuple>
 
 namespace unroll {
+namespace {
+
+// Held wherever a Profile and what it holds is looked at, so that none falls while another thread writes to it.
+constinit std::mutex events_mutex;
+
+/// As JSON has it between quotes.
+std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '"' || c == '\\')
+            out += {'\\', c};
+        else if (static_cast<unsigned char>(c) < 0x20)
+            out += fmt::format("\\u{:04x}", static_cast<int>(c));
+        else
+            out += c;
+    }
+    return out;
+}
+
+}  // namespace
 
 struct Profile::Events {
     struct Event {
@@ -18,7 +38,6 @@ struct Profile::Events {
         std::chrono::steady_clock::time_point start, end;
         std::thread::id thread;
     };
-    mutable std::mutex mutex;
     std::vector<Event> all;
     std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
 };
@@ -29,21 +48,23 @@ Profile::Profile() : events_(std::make_unique<Events>()) {
         throw UsageError("[Profile] another Profile stands already");
 }
 
-Profile::~Profile() { ProfileSpan::current_.store(nullptr, std::memory_order_release); }
+Profile::~Profile() {
+    std::lock_guard lock(events_mutex);
+    ProfileSpan::current_.store(nullptr, std::memory_order_release);
+}
 
 constinit std::atomic<Profile*> ProfileSpan::current_{nullptr};
 
 void ProfileSpan::record(std::string_view phase, std::string_view op, detail::Place place, Time start) noexcept {
     const Time end = now();
+    std::lock_guard lock(events_mutex);
     Profile* profile = current_.load(std::memory_order_acquire);
     if (!profile) return;
-    Profile::Events& events = *profile->events_;
-    std::lock_guard lock(events.mutex);
-    events.all.push_back({phase, op, place, start, end, std::this_thread::get_id()});
+    profile->events_->all.push_back({phase, op, place, start, end, std::this_thread::get_id()});
 }
 
 std::vector<ProfileEntry> Profile::entries() const {
-    std::lock_guard lock(events_->mutex);
+    std::lock_guard lock(events_mutex);
     std::map<std::tuple<std::string_view, std::uint32_t, std::string_view>, ProfileEntry> sums;
     for (const Events::Event& e : events_->all) {
         ProfileEntry& entry = sums[{e.phase, e.place.module, e.op}];
@@ -81,19 +102,18 @@ std::string Profile::table() const {
 }
 
 std::string Profile::chrome_trace() const {
-    std::lock_guard lock(events_->mutex);
+    std::lock_guard lock(events_mutex);
     std::map<std::thread::id, int> threads;
     std::string text = "{\"traceEvents\":[";
     bool first = true;
     for (const Events::Event& e : events_->all) {
         const int thread = threads.try_emplace(e.thread, static_cast<int>(threads.size())).first->second;
         const auto microseconds = [&](auto t) { return std::chrono::duration<double, std::micro>(t).count(); };
-        // Op names and module paths are identifiers, without anything that JSON escapes.
         text += fmt::format(
             "{}\n{{\"name\":\"{}\",\"cat\":\"{}\",\"ph\":\"X\",\"ts\":{:.3f},\"dur\":{:.3f},\"pid\":0,\"tid\":{},"
             "\"args\":{{\"module\":\"{}\",\"step\":{}}}}}",
-            first ? "" : ",", e.op, e.phase, microseconds(e.start - events_->begin), microseconds(e.end - e.start),
-            thread, detail::path_of(e.place.module), e.place.step);
+            first ? "" : ",", escaped(e.op), escaped(e.phase), microseconds(e.start - events_->begin),
+            microseconds(e.end - e.start), thread, escaped(detail::path_of(e.place.module)), e.place.step);
         first = false;
     }
     return text + "\n],\"displayTimeUnit\":\"ms\"}\n";

@@ -27,6 +27,7 @@ Shape Shape::inserted(std::size_t at, Index length) const {
     for (std::size_t i = 0; i < at; ++i) out.lengths_[i] = lengths_[i];
     out.lengths_[at] = length;
     for (std::size_t i = at; i < rank_; ++i) out.lengths_[i + 1] = lengths_[i];
+    if (length > 1) out.check();
     return out;
 }
 
@@ -41,6 +42,7 @@ Shape Shape::erased(std::size_t at) const {
 Shape Shape::replaced(std::size_t at, Index length) const {
     Shape out = *this;
     out.lengths_[at] = length;
+    if (length > lengths_[at]) out.check();
     return out;
 }
 
@@ -62,7 +64,8 @@ Shape broadcast(std::string_view op, const Shape& a, const Shape& b) {
                        {a, b});
         out[out.rank() - i] = m == 1 ? n : m;
     }
-    return out;
+    if (out == a || out == b) return out;
+    return Shape(out.begin(), out.rank());  // which may have too many elements
 }
 
 bool broadcasts_to(const Shape& from, const Shape& to) noexcept {

@@ -265,7 +265,7 @@ void Tape<Real>::watch(const Var<Real>& x) {
         value.slot = number;
     }
     if (slot(number).captured >= 0) detail::fail_usage("watch", "the value belongs to the parent tape; watch it there");
-    value.exclusive = false;
+    if (value.exclusive) value.exclusive = false;
     if (slot(number).flags & detail::kWatched) return;
     slot(number).flags |= detail::kWatched;
     watched_.push_back(number);

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
@@ -12,6 +13,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <pthread.h>
 
 namespace unroll {
 namespace {
@@ -32,16 +35,15 @@ struct PartGuard {
 /// Workers wait for a job by spinning for a moment and then asleep; the caller works too.
 class ThreadPool {
 public:
-    static ThreadPool& instance() {
-        static ThreadPool* pool = new ThreadPool;  // its threads may outlive static destructors
-        return *pool;
-    }
+    static ThreadPool& instance() { return *current(); }
 
     Index threads() const noexcept { return wanted_.load(std::memory_order_relaxed); }
 
     void set_threads(Index threads) {
-        if (threads < 1)
-            throw ValueError(fmt::format("[set_num_threads] the number must be 1 or more; got {}", threads));
+        if (threads < 1 || threads > kMostThreads)
+            throw ValueError(
+                fmt::format("[set_num_threads] the number must be 1 to {}; got {}", kMostThreads, threads));
+        if (in_part) throw UsageError("[set_num_threads] not from inside a body of parallel_for or a part of a batch");
         std::lock_guard running(running_);
         wanted_.store(threads, std::memory_order_relaxed);
     }
@@ -59,11 +61,7 @@ public:
         Job job{call, body, count};
         {
             std::lock_guard lock(mutex_);
-            helpers_ = threads() - 1;
-            while (static_cast<Index>(workers_.size()) < helpers_) {
-                workers_.emplace_back([this, mine = workers_.size()] { work(static_cast<Index>(mine)); });
-                workers_.back().detach();
-            }
+            helpers_ = hire(threads() - 1);
             job.left.store(helpers_);
             job_ = &job;
             generation_.fetch_add(1, std::memory_order_release);
@@ -81,6 +79,34 @@ public:
 
 private:
     static constexpr int kSpins = 20000;
+    static constexpr Index kMostThreads = 1024;
+
+    /// Never destroyed: its threads may outlive static destructors. A child of fork() has none of them, and gets a pool of
+    /// its own.
+    static ThreadPool*& current() {
+        static ThreadPool* pool = [] {
+            auto* made = new ThreadPool;
+            pthread_atfork(nullptr, nullptr, [] {
+                const Index threads = current()->threads();
+                current() = new ThreadPool;
+                current()->wanted_ = threads;
+            });
+            return made;
+        }();
+        return pool;
+    }
+
+    /// How many of `wanted` workers there are, made if they are not: fewer where the system gives no more threads.
+    Index hire(Index wanted) {
+        try {
+            while (static_cast<Index>(workers_.size()) < wanted) {
+                workers_.emplace_back([this, mine = workers_.size()] { work(static_cast<Index>(mine)); });
+                workers_.back().detach();
+            }
+        } catch (const std::exception&) {
+        }
+        return std::min(wanted, static_cast<Index>(workers_.size()));
+    }
 
     struct Job {
         void (*call)(void*, Index);
@@ -113,8 +139,9 @@ private:
         if (!text || !*text) return;
         char* end = nullptr;
         const long long value = std::strtoll(text, &end, 10);
-        if (*end != '\0' || value < 1 || value > 1024)
-            throw ValueError(fmt::format("UNROLL_NUM_THREADS must be a number from 1 to 1024; got \"{}\"", text));
+        if (*end != '\0' || value < 1 || value > kMostThreads)
+            throw ValueError(
+                fmt::format("UNROLL_NUM_THREADS must be a number from 1 to {}; got \"{}\"", kMostThreads, text));
         wanted_ = value;
     }
 

@@ -15,7 +15,7 @@ namespace unroll {
 /// Threads that unroll uses, the calling one included. At first: the environment variable UNROLL_NUM_THREADS, otherwise the
 /// number of processors.
 Index num_threads();
-/// @throws ValueError for a number below 1
+/// @throws ValueError unless it is 1 to 1024; UsageError inside a body of parallel_for
 void set_num_threads(Index threads);
 
 namespace detail {

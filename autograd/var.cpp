@@ -57,7 +57,7 @@ Var<Real> Var<Real>::detach() const {
     out.value_->data = mine.data;
     out.value_->block = mine.block;
     out.value_->zero = mine.zero;
-    value_->exclusive = false;
+    if (value_->exclusive) value_->exclusive = false;  // a parameter's value, read by several threads, is not written
     return out;
 }
 

@@ -22,26 +22,45 @@ constexpr std::uint64_t kVersion = 1;
 constexpr const char* kMark = "unroll";
 constexpr std::array<std::string_view, 2> kKinds{"model", "checkpoint"};
 
-/// 64-bit FNV-1a over names, types, shapes and bytes of all tensors, in hexadecimal: what shows a bit that has fallen over.
-std::string checksum(const StateDict& dict) {
-    detail::Fnv1a hash;
-    const auto take = [&hash](std::span<const std::byte> bytes) {
-        for (const std::byte b : bytes) hash.take(static_cast<std::uint64_t>(b));
-    };
+/// 64-bit FNV-1a in hexadecimal: what shows a bit that has fallen over.
+class Checksum {
+public:
+    void take(std::span<const std::byte> bytes) {
+        for (const std::byte b : bytes) hash_.take(static_cast<std::uint64_t>(b));
+    }
+    void take(const std::string& text) { take(std::as_bytes(std::span(text))); }
+    std::string text() const { return fmt::format("{:016x}", hash_.hash); }
+
+private:
+    detail::Fnv1a hash_;
+};
+
+/// Over names, types, shapes and bytes of all tensors.
+std::string tensor_checksum(const StateDict& dict) {
+    Checksum sum;
     for (const StateDict::Entry& entry : dict.entries()) {
         if (entry.is_json()) continue;
         const StoredTensor& tensor = entry.tensor();
-        const std::string head =
-            fmt::format("{} {} {};", entry.name, to_string(tensor.dtype()), to_string(tensor.shape()));
-        take(std::as_bytes(std::span(head)));
-        take(tensor.bytes());
+        sum.take(fmt::format("{} {} {};", entry.name, to_string(tensor.dtype()), to_string(tensor.shape())));
+        sum.take(tensor.bytes());
     }
-    return fmt::format("{:016x}", hash.hash);
+    return sum.text();
+}
+
+/// Over names and texts of all JSON entries.
+std::string metadata_checksum(const StateDict& dict) {
+    Checksum sum;
+    for (const StateDict::Entry& entry : dict.entries())
+        if (entry.is_json()) sum.take(fmt::format("{} {};", entry.name, entry.json_text()));
+    return sum.text();
 }
 
 StateDict marked(const StateDict& dict, std::string_view kind) {
     StateDict out;
-    out.put_json(kMark, {{"kind", kind}, {"version", kVersion}, {"checksum", checksum(dict)}});
+    out.put_json(kMark, {{"kind", kind},
+                         {"version", kVersion},
+                         {"checksum", tensor_checksum(dict)},
+                         {"metadata_checksum", metadata_checksum(dict)}});
     for (const StateDict::Entry& entry : dict.entries())
         if (entry.is_json())
             out.put_json_text(entry.name, entry.json_text());
@@ -77,9 +96,11 @@ StateDict load(const fs::path& path, std::string_view kind) {
         fail(fmt::format("it has version {} of the format, {} than {}, the one that is known",
                          version->get<std::uint64_t>(), *version > kVersion ? "newer" : "older", kVersion));
     StateDict dict = read_safetensors(path).without(kMark);
-    const auto sum = mark.find("checksum");
-    if (sum == mark.end() || *sum != checksum(dict))
+    const auto sum = mark.find("checksum"), metadata_sum = mark.find("metadata_checksum");
+    if (sum == mark.end() || *sum != tensor_checksum(dict))
         fail("its tensors are not those that were written (wrong checksum)");
+    if (metadata_sum != mark.end() && *metadata_sum != metadata_checksum(dict))  // older files have none
+        fail("its metadata are not those that were written (wrong checksum)");
     return dict;
 }
 
@@ -99,11 +120,12 @@ void rename_or_fail(const fs::path& from, const fs::path& to) {
 // Moves every checkpoint one place on. `path` stays, under both its names, until it is replaced.
 void move_on(const fs::path& path, Index keep) {
     std::error_code ignored;
-    fs::remove(numbered(path, keep - 1), ignored);
     for (Index k = keep; fs::remove(numbered(path, k), ignored); ++k) {
     }
-    for (Index k = keep - 2; k >= 1; --k)
-        if (fs::exists(numbered(path, k), ignored)) rename_or_fail(numbered(path, k), numbered(path, k + 1));
+    Index gap = 1;  // the first number that is free, or the last one, which becomes so
+    while (gap < keep - 1 && fs::exists(numbered(path, gap), ignored)) ++gap;
+    fs::remove(numbered(path, gap), ignored);
+    for (Index k = gap - 1; k >= 1; --k) rename_or_fail(numbered(path, k), numbered(path, k + 1));
     if (!fs::exists(path, ignored)) return;
     std::error_code error;
     fs::create_hard_link(path, numbered(path, 1), error);

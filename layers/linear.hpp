@@ -19,6 +19,7 @@ class Linear : public Module {
 public:
     Linear(Scope<Real> at, const LinearOptions& options);
     Var<Real> operator()(Var<Real> x) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
     Parameter<Real> weight, bias;
 
@@ -39,6 +40,7 @@ public:
     Embedding(Scope<Real> at, const EmbeddingOptions& options);
     /// @throws IndexError for a token outside [0, num_embeddings)
     Var<Real> operator()(const IntTensor& tokens) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
     Parameter<Real> weight;
 
@@ -57,6 +59,7 @@ class Dropout : public Module {
 public:
     Dropout(Scope<Real> at, const DropoutOptions& options);
     Var<Real> operator()(Var<Real> x) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
     Scope<Real> at_;
@@ -76,6 +79,7 @@ class LayerNorm : public Module {
 public:
     LayerNorm(Scope<Real> at, const LayerNormOptions& options);
     Var<Real> operator()(Var<Real> x) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
     Parameter<Real> weight, bias;
 

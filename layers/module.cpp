@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
+#include <vector>
 
 namespace unroll {
 namespace detail {
@@ -27,8 +29,14 @@ template class Undo<Dual<double>>;
 
 }  // namespace detail
 
+namespace {
+
+/// Of the parameters at `path` and below; of all for the empty path.
 template <class Real>
-std::string summary(const ParameterStore<Real>& store) {
+std::string table(const ParameterStore<Real>& store, std::string_view path) {
+    const auto inside = [&](std::string_view name) {
+        return path.empty() || (name.starts_with(path) && name.substr(path.size()).starts_with('.'));
+    };
     struct Line {
         std::string layer, parameter, shape;
         Index count;
@@ -36,7 +44,10 @@ std::string summary(const ParameterStore<Real>& store) {
     };
     std::vector<Line> lines;
     std::size_t wide_layer = 5, wide_parameter = 9, wide_shape = 5;
+    Index total = 0;
     for (const auto* entry : store.entries()) {
+        if (!inside(entry->name)) continue;
+        total += entry->shape.size();
         const std::size_t dot = entry->name.rfind('.');
         Line line{dot == std::string::npos ? "(model)" : entry->name.substr(0, dot),
                   dot == std::string::npos ? entry->name : entry->name.substr(dot + 1), to_string(entry->shape),
@@ -55,13 +66,27 @@ std::string summary(const ParameterStore<Real>& store) {
                             line.frozen ? "  frozen" : "");
         before = line.layer;
     }
-    const Index total = store.parameter_count();
     return text + fmt::format("{} parameters, {:.1f} MiB\n", total,
                               static_cast<double>(total * Index(sizeof(Real))) / 1048576.0);
 }
 
-template std::string summary(const ParameterStore<float>&);
-template std::string summary(const ParameterStore<double>&);
-template std::string summary(const ParameterStore<Dual<double>>&);
+}  // namespace
+
+template <class Real>
+std::string summary(const Scope<Real>& at) {
+    return table(at.store(), at.path());
+}
+template <class Real>
+std::string summary(const ParameterStore<Real>& store) {
+    return table(store, {});
+}
+
+#define UNROLL_INSTANTIATE(R)                      \
+    template std::string summary(const Scope<R>&); \
+    template std::string summary(const ParameterStore<R>&);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
 
 }  // namespace unroll

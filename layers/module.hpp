@@ -9,9 +9,10 @@
 namespace unroll {
 
 /// Base of layers and models. A model needs nothing from it but its name in the type system; a layer that wants its path in
-/// errors, on the tape and in forward hooks hands over its scope:
+/// errors, on the tape and in forward hooks keeps its scope, and gives it out to be printed:
 ///
 ///     Var<Real> operator()(Var<Real> x) const { const auto guard = at_.enter(); …; return at_.leave(y); }
+///     const Scope<Real>& scope() const noexcept { return at_; }
 struct Module {};
 
 namespace detail {
@@ -45,16 +46,31 @@ extern template class Undo<Dual<double>>;
 
 }  // namespace detail
 
-/// One line for each layer (a parameter path), its shapes, numbers of parameters, bytes, and the total.
+/// One line for each parameter below a path, with its shape and number of elements, and the total.
+template <class Real>
+std::string summary(const Scope<Real>& at);
+/// The same of all parameters.
 template <class Real>
 std::string summary(const ParameterStore<Real>& store);
 
+/// A layer or model that tells its place: `const Scope<Real>& scope() const`. Those of the library do.
+template <class M>
+concept HasScope = requires(const M& module) {
+    summary(module.scope());
+};
+
 }  // namespace unroll
 
-/// A store is printed as the summary of its model.
+/// A store is printed as the summary of its model, a module as that of its own parameters.
 template <class Real>
 struct fmt::formatter<unroll::ParameterStore<Real>> : unroll::detail::TextFormatter {
     fmt::appender format(const unroll::ParameterStore<Real>& store, fmt::format_context& context) const {
         return write(unroll::summary(store), context);
+    }
+};
+template <unroll::HasScope M>
+struct fmt::formatter<M> : unroll::detail::TextFormatter {
+    fmt::appender format(const M& module, fmt::format_context& context) const {
+        return write(unroll::summary(module.scope()), context);
     }
 };

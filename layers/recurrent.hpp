@@ -115,6 +115,7 @@ public:
 
     const Cell& cell() const noexcept { return cell_; }
     Index output_size() const { return cell_.state_size(0); }
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
     static constexpr bool kProjects = requires(const Cell& cell, Var<Real> x) { cell.project(x); };

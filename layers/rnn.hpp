@@ -71,6 +71,7 @@ public:
     Var<Real> project(Var<Real> x) const;
 
     Index output_size() const { return layers_.output_size(); }
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 protected:
     RecurrentLayers(Scope<Real> at, std::string_view name, const CellOptions& cell, Index num_layers,

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -149,12 +150,15 @@ public:
         return std::get<I>(layers_);
     }
     static constexpr std::size_t size() noexcept { return sizeof...(Layers); }
+    /// What fmt prints: its parameters.
+    std::string summary() const { return summary_(); }
 
 private:
     // Braces: layers are built in their order.
     template <std::size_t... I, class Real, class... Arguments>
     Sequential(std::index_sequence<I...>, const Scope<Real>& at, const Arguments&... arguments)
-        : layers_{detail::make_layer<Layers>(at / std::to_string(I), arguments)...} {}
+        : layers_{detail::make_layer<Layers>(at / std::to_string(I), arguments)...},
+          summary_([at] { return unroll::summary(at); }) {}
 
     template <std::size_t I, class Input>
     auto run(Input&& x, States& states) const {
@@ -166,6 +170,14 @@ private:
     }
 
     std::tuple<Layers...> layers_;
+    std::function<std::string()> summary_;
 };
 
 }  // namespace unroll
+
+template <class... Layers>
+struct fmt::formatter<unroll::Sequential<Layers...>> : unroll::detail::TextFormatter {
+    fmt::appender format(const unroll::Sequential<Layers...>& layers, fmt::format_context& context) const {
+        return write(layers.summary(), context);
+    }
+};

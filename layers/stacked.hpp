@@ -40,6 +40,7 @@ public:
         return result;
     }
     Index output_size() const { return forward_.output_size() + backward_.output_size(); }
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
     Scope<Real> at_;
@@ -65,6 +66,7 @@ public:
     Stack(Scope<Real> at, const StackOptions& options);
 
     Index directions() const noexcept { return directions_; }
+    const Scope<Real>& scope() const noexcept { return at_; }
     /// "layer0", "layer0_reverse", "layer1", …
     static Scope<Real> scope_of(Scope<Real> at, Index layer, bool reverse);
     /// @param states how many there are. @throws ShapeError, UsageError
@@ -128,6 +130,7 @@ public:
             size += layers_[layers_.size() - 1 - static_cast<std::size_t>(d)].output_size();
         return size;
     }
+    const Scope<Real>& scope() const noexcept { return stack_.scope(); }
     const Layer& layer(Index layer, bool reverse = false) const {
         return layers_[static_cast<std::size_t>(layer * stack_.directions() + (reverse ? 1 : 0))];
     }

@@ -53,8 +53,18 @@ void Optimizer<Real>::add_prefix(const std::string& prefix, double lr) {
 
 template <class Real>
 std::size_t Optimizer<Real>::group_of(const std::string& name) const noexcept {
+    const auto& names = store_.names();
+    const bool ties = names.size() > store_.entries().size();
+    // A tied parameter belongs where any of its names does.
+    const auto fits = [&](const std::string& prefix) {
+        if (name.starts_with(prefix)) return true;
+        for (auto at = ties ? names.lower_bound(prefix) : names.end();
+             at != names.end() && at->first.starts_with(prefix); ++at)
+            if (at->second->name == name) return true;
+        return false;
+    };
     for (std::size_t group = 1; group < groups_.size(); ++group)
-        if (name.starts_with(groups_[group].prefix)) return group;
+        if (fits(groups_[group].prefix)) return group;
     return 0;
 }
 

@@ -106,13 +106,13 @@ static void ger(std::int64_t K, std::int64_t N, const float* x, const float* g, 
     for (std::int64_t k = 0; k < K; ++k) axpy(x[k], g, C + k * ldc, N);
 }
 
-// Rows are summed in groups of 64 and the groups then added up: the error grows with the number of groups and not with
-// that of rows, and the order depends on M alone.
+// Rows are summed in groups of 64, these in groups of 64, and these are then added up: the error grows with 128 + M / 4096
+// and not with M, and the order depends on M alone.
 template <int Panels, class Lanes>
 UNROLL_INLINE void column_sum_panel(std::int64_t M, const float* A, std::int64_t lda, float beta, float* y,
                                     Lanes lanes) {
-    F total[Panels];
-    for (int p = 0; p < Panels; ++p) total[p] = set(0.0f);
+    F total[Panels], middle[Panels];
+    for (int p = 0; p < Panels; ++p) total[p] = middle[p] = set(0.0f);
     for (std::int64_t m = 0; m < M;) {
         const std::int64_t end = M - m < 64 ? M : m + 64;
         F group[Panels];
@@ -121,7 +121,12 @@ UNROLL_INLINE void column_sum_panel(std::int64_t M, const float* A, std::int64_t
             for (int p = 0; p < Panels; ++p) group[p] = group[p] + lanes.get(A + p * kLanes);
             A += lda;
         }
-        for (int p = 0; p < Panels; ++p) total[p] = total[p] + group[p];
+        for (int p = 0; p < Panels; ++p) middle[p] = middle[p] + group[p];
+        if (m % 4096 != 0 && m < M) continue;
+        for (int p = 0; p < Panels; ++p) {
+            total[p] = total[p] + middle[p];
+            middle[p] = set(0.0f);
+        }
     }
     for (int p = 0; p < Panels; ++p) {
         float* to = y + p * kLanes;

@@ -30,7 +30,7 @@ struct Unbind {
         for (Index t = 0; t < f.outputs(); ++t) {
             f.place(t, x.block, x.data + t * part, ours);
         }
-        if (!ours) x.exclusive = false;
+        if (!ours && x.exclusive) x.exclusive = false;
     }
     void backward(Backward<Real>& b) const { b.pass_joined(); }
 };

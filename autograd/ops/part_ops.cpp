@@ -213,13 +213,14 @@ Vars<Real> split(Var<Real> x, Index parts, Index axis) {
 template <class Real>
 Vars<Real> split(Var<Real> x, const Axes& lengths, Index axis) {
     const std::size_t at = detail::normal_axis("split", axis, x.rank());
-    Index total = 0;
-    bool negative = false;
+    const Index n = x.shape()[at];
+    Index left = n;
+    bool fit = !lengths.empty();
     for (const Index length : lengths) {
-        negative = negative || length < 0;
-        total += length;
+        fit = fit && length >= 0 && length <= left;
+        if (fit) left -= length;
     }
-    if (lengths.empty() || negative || total != x.shape()[at])
+    if (!fit || left != 0)
         detail::fail_shape("split",
                            fmt::format("the lengths ({}) must be 0 or more, and their sum the length of axis {}",
                                        fmt::join(lengths, ", "), axis),

@@ -11,6 +11,17 @@ namespace {
 
 using detail::Reduction;
 
+/// y += Σ x over the axes.
+template <class Real>
+void add_sums(const Reduction& over, const Real* x, Real* y) {
+    over.each_block([&](Index i, Index o) {
+        if (over.runs_reduced())
+            y[o] += detail::row_sum(x + i, over.run());
+        else
+            detail::column_sums(x + i, over.rows(), over.run(), true, y + o);
+    });
+}
+
 /// y = Σ x over the axes, or that divided by their number of elements N. Over no elements: 0, and NaN for the mean.
 /// Saves nothing. gx = gy, or gy / N, at every element.
 /// Errors: IndexError for an axis out of range, ValueError for a repeated one. (numpy.sum, numpy.mean)
@@ -25,12 +36,7 @@ struct Sum {
         Real* y = f.out(0);
         const Index results = f.out_shape(0).size();
         std::fill_n(y, results, Real(0));
-        over.each_run([&](Index i, Index o) {
-            if (over.runs_reduced())
-                y[o] += detail::row_sum(x + i, over.run());
-            else
-                detail::add_to(y + o, x + i, over.run());
-        });
+        add_sums(over, x, y);
         if (kMean)
             for (Index o = 0; o < results; ++o) y[o] = y[o] / static_cast<double>(over.count());
     }
@@ -65,7 +71,9 @@ struct LogSumExp {
             const auto m = static_cast<double>(shift[o]);
             shift[o] = isfinite(m) ? Real(m) : Real(0);
         }
-        std::fill_n(y, results, Real(0));
+        using Wide = typename detail::SumOf<Real>::type;
+        const detail::Scratch<Wide> total(results);
+        std::fill_n(total.data(), results, Wide(0));
         over.each_run([&](Index i, Index o) {
             if (over.runs_reduced())
                 for (Index j = 0; j < over.run(); ++j) term[j] = x[i + j] - shift[o];
@@ -73,11 +81,11 @@ struct LogSumExp {
                 for (Index j = 0; j < over.run(); ++j) term[j] = x[i + j] - shift[o + j];
             detail::exp_in_place(term.data(), over.run());
             if (over.runs_reduced())
-                y[o] += detail::row_sum(term.data(), over.run());
+                total[o] += Wide(detail::row_sum(term.data(), over.run()));
             else
-                detail::add_to(y + o, term.data(), over.run());
+                for (Index j = 0; j < over.run(); ++j) total[o + j] += Wide(term[j]);
         });
-        for (Index o = 0; o < results; ++o) y[o] = shift[o] + log(y[o]);
+        for (Index o = 0; o < results; ++o) y[o] = shift[o] + static_cast<Real>(log(total[o]));
         f.save_in(0);
         f.save_out(0);
     }
@@ -108,22 +116,19 @@ struct Variance {
         const Index results = shape.size();
         Real* mean = f.save(shape);
         std::fill_n(mean, results, Real(0));
-        over.each_run([&](Index i, Index o) {
-            if (over.runs_reduced())
-                mean[o] += detail::row_sum(x + i, over.run());
-            else
-                detail::add_to(mean + o, x + i, over.run());
-        });
+        add_sums(over, x, mean);
         for (Index o = 0; o < results; ++o) mean[o] = mean[o] / static_cast<double>(over.count());
-        std::fill_n(y, results, Real(0));
-        const auto square = [](const Real& d) { return d * d; };
+        using Wide = typename detail::SumOf<Real>::type;
+        const detail::Scratch<Wide> total(results);
+        std::fill_n(total.data(), results, Wide(0));
+        const auto square = [](const Real& d) { return Wide(d * d); };
         over.each_run([&](Index i, Index o) {
             if (over.runs_reduced())
-                y[o] += detail::sum_of<Real>(over.run(), [&](Index j) { return square(x[i + j] - mean[o]); });
+                total[o] += detail::sum_of<Wide>(over.run(), [&](Index j) { return square(x[i + j] - mean[o]); });
             else
-                for (Index j = 0; j < over.run(); ++j) y[o + j] += square(x[i + j] - mean[o + j]);
+                for (Index j = 0; j < over.run(); ++j) total[o + j] += square(x[i + j] - mean[o + j]);
         });
-        for (Index o = 0; o < results; ++o) y[o] = y[o] / divisor();
+        for (Index o = 0; o < results; ++o) y[o] = static_cast<Real>(total[o] / divisor());
         f.save_in(0);
     }
     void backward(Backward<Real>& b) const {

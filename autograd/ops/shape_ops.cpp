@@ -10,10 +10,10 @@
 namespace unroll {
 namespace {
 
-/// The output is the input under another shape: the value itself or its memory if nobody else reads it, otherwise shared.
+/// The output is the input under another shape: its memory, taken over if nobody else reads it, otherwise shared.
 template <class Real>
 void same_elements(Forward<Real>& f) {
-    if (!f.become(0, 0) && !f.take(0, 0)) f.share(0, 0);
+    if (!f.take(0, 0)) f.share(0, 0);
 }
 
 /// y = x under another shape of the same size (also squeeze and unsqueeze); shares memory. Saves nothing. gx = gy under the shape of x.

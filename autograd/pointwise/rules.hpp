@@ -282,8 +282,8 @@ struct Erf : Rule<Opcode::erf> {
     static Symbol gradient_a(Terms t) { return t.g * (1.12837916709551257390 * exp(-square(t.a))); }
 };
 
-/// y = aᵇ as std::pow: 1 for b = 0, NaN for a < 0 with a fraction for b. ga = g·b·aᵇ⁻¹, but 0 for b = 0; gb =
-/// g·y·log(a), but 0 for a = 0 with b >= 0.
+/// y = aᵇ as std::pow (√a and 1/√a for the numbers ±½): 1 for b = 0, NaN for a < 0 with a fraction for b. ga = g·b·aᵇ⁻¹,
+/// but 0 for b = 0; gb = g·y·log(a), but 0 for a = 0 with b >= 0.
 struct Pow : Rule<Opcode::pow> {
     template <class Real>
     static Real value(const Real& a, const Real& b) {

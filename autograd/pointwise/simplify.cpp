@@ -22,6 +22,42 @@ bool is_truth_value(Opcode op) {
            op == Opcode::logical_and || op == Opcode::logical_or || op == Opcode::logical_not;
 }
 
+/// Whether a masked gradient (Builder::is_masked_gradient) is not zero: what its condition says, or the opposite.
+Register where_set(Builder& builder, const Instruction& masked) {
+    return builder.is_constant(masked.c, 0) ? masked.a : builder.emit(Opcode::logical_not, masked.a);
+}
+
+/// Of conditions inside each other one is left, so that everything that sets a gradient to zero is seen from outside:
+/// c ? (m ? u : 0) : (n ? v : 0) is (c ? m : n) ? (c ? u : v) : 0.
+template <class IsMasked>
+Register select_of_masked(Builder& builder, Register c, Register yes, Register no, IsMasked is_masked) {
+    const auto mask = [&](Register r) {
+        return is_masked(r) ? where_set(builder, builder.at(r)) : builder.constant(1);
+    };
+    const auto value = [&](Register r) {
+        if (!is_masked(r)) return r;
+        return builder.is_constant(builder.at(r).c, 0) ? builder.at(r).b : builder.at(r).c;
+    };
+    const auto opposite = [&](Register r) { return builder.emit(Opcode::logical_not, r); };
+    Register set, any;
+    if (builder.is_constant(no, 0)) {
+        set = builder.emit(Opcode::logical_and, c, mask(yes));
+        any = value(yes);
+    } else if (builder.is_constant(yes, 0)) {
+        set = builder.emit(Opcode::logical_and, opposite(c), mask(no));
+        any = value(no);
+    } else {
+        if (!is_masked(yes))
+            set = builder.emit(Opcode::logical_or, c, mask(no));
+        else if (!is_masked(no))
+            set = builder.emit(Opcode::logical_or, opposite(c), mask(yes));
+        else
+            set = builder.emit(Opcode::select, c, mask(yes), mask(no));
+        any = builder.emit(Opcode::select, c, value(yes), value(no));
+    }
+    return builder.emit(Opcode::select, set, any, builder.constant(0));
+}
+
 }  // namespace
 
 std::optional<Register> Builder::simplified(Opcode op, Register a, Register b, Register c) {
@@ -123,6 +159,8 @@ std::optional<Register> Builder::simplified_logic(Opcode op, Register a, Registe
         if (is_constant(a)) return nodes_[a].value != 0 ? b : c;
         if (b == c) return b;
         if (is(a, Opcode::logical_not)) return emit(Opcode::select, nodes_[a].a, c, b);
+        if (is_masked_gradient(b) || is_masked_gradient(c))
+            return select_of_masked(*this, a, b, c, [this](Register r) { return is_masked_gradient(r); });
         break;
     default: break;
     }
@@ -165,10 +203,7 @@ std::optional<Register> Builder::sum_of_masked(Register a, Register b) {
     }
     // Different conditions: the sum is zero where both say so, and has to stay so under what it will be multiplied
     // with.
-    const auto where_set = [&](const Instruction& s) {
-        return is_constant(s.c, 0) ? s.a : emit(Opcode::logical_not, s.a);
-    };
-    const Register any = emit(Opcode::logical_or, where_set(x), where_set(y));
+    const Register any = emit(Opcode::logical_or, where_set(*this, x), where_set(*this, y));
     const Register sum = emit(Opcode::add, a, b, 0, 0.0);
     return emit(Opcode::select, any, sum, constant(0));
 }

@@ -116,12 +116,10 @@ Evaluation evaluate(const CharModel<float>& model, const IntTensor& ids, Precisi
 int run(const EvalOptions& options) {
     if (options.threads > 0) set_num_threads(options.threads);
     const SavedModel saved = read_model(options.model);
-    const Corpus corpus = read_corpus(options.data, saved.val_fraction, saved.vocabulary);
-    const Index count = static_cast<Index>(corpus.ids.size());
-    const Split all{"all", 0, count, count};
-    const Split& split = options.split == "all"     ? all
-                         : options.split == "train" ? corpus.split.train
-                                                    : corpus.split.validation;
+    const bool whole = options.split == "all";
+    const Corpus corpus = read_corpus(options.data, whole ? 0 : saved.val_fraction, saved.vocabulary);
+    Split split = options.split == "val" ? corpus.split.validation : corpus.split.train;
+    if (whole) split.name = "all";
     if (split.empty())
         throw ValueError("the model was trained on all of its text: there is no validation part (--split all)");
     const Evaluation result = evaluate(*saved.model, part_of(corpus.ids, split), Precision::exact);
@@ -133,7 +131,8 @@ int run(const EvalOptions& options) {
                                       {"predictions", result.predictions},
                                       {"nats_per_character", result.loss},
                                       {"bits_per_character", bits_per_symbol(result.loss)}};
-    fmt::print("{}\n", line.dump());
+    // A path need not be UTF-8.
+    fmt::print("{}\n", line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return 0;
 }
 

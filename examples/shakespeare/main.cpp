@@ -11,9 +11,11 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 namespace {
 
@@ -23,21 +25,32 @@ int say(const char* message, int code) {
     return code;
 }
 
+/// @throws unroll::IoError if not all that was printed has arrived
+void check_output() {
+    errno = 0;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+    throw unroll::IoError(fmt::format("cannot write the output: {}",
+                                      errno != 0 ? std::generic_category().message(errno) : "a part of it is lost"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     using namespace shakespeare;
     try {
         const std::optional<Command> command = read_command_line(argc, argv);
-        if (!command) return 0;
-        return std::visit(
-            [&](const auto& options) {
-                if constexpr (requires { run(options, std::string()); })
-                    return run(options, argv[0]);
-                else
-                    return run(options);
-            },
-            *command);
+        int code = 0;
+        if (command)
+            code = std::visit(
+                [&](const auto& options) {
+                    if constexpr (requires { run(options, std::string()); })
+                        return run(options, argv[0]);
+                    else
+                        return run(options);
+                },
+                *command);
+        check_output();
+        return code;
     } catch (const WrongUse& error) {
         return say(error.what(), 2);
     } catch (const std::bad_alloc&) {

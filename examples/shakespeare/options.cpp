@@ -50,6 +50,8 @@ const CLI::Validator kPositive = real("above 0", [](double x) { return x > 0; })
 const CLI::Validator kFraction = real("in [0, 1)", [](double x) { return x >= 0 && x < 1; });
 const CLI::Validator kShare = real("in (0, 1]", [](double x) { return x > 0 && x <= 1; });
 
+const CLI::Validator kNamed([](std::string& text) { return std::string(text.empty() ? "must not be empty" : ""); }, "");
+
 CLI::Validator one_of(std::vector<std::string> names) {
     const std::string list = fmt::format("{}", fmt::join(names, ", "));
     return {[=](std::string& text) -> std::string {
@@ -129,10 +131,12 @@ constexpr Customary kCustomary[] = {{"adamw", 4e-3, 0.01}, {"adam", 4e-3, 0},   
 std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     Recipe& r = o.recipe;
     app.add_option("--data", o.data, "text to learn from, UTF-8 (not given: tiny Shakespeare from the cache)")
+        ->check(kNamed)
         ->type_name("FILE");
-    app.add_option("--resume", o.resume, "go on with the run in this folder")->type_name("DIR");
-    std::vector<CLI::Option*> fixed{
-        app.add_option("--out", o.out, "folder of the run (not given: shakespeare-run)")->type_name("DIR")};
+    app.add_option("--resume", o.resume, "go on with the run in this folder")->check(kNamed)->type_name("DIR");
+    std::vector<CLI::Option*> fixed{app.add_option("--out", o.out, "folder of the run (not given: shakespeare-run)")
+                                        ->check(kNamed)
+                                        ->type_name("DIR")};
     const auto add = [&](const char* name, auto& value, const char* help, const CLI::Validator& check) {
         fixed.push_back(option(app, name, value, help, check));
     };
@@ -155,7 +159,11 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     add("--lr", r.lr, "highest learning rate (not given: what suits the optimizer)", kNotNegative);
     add("--schedule", r.schedule, "cosine (down to 0 at the end), linear or constant",
         one_of({"cosine", "linear", "constant"}));
-    add("--warmup", r.warmup, "steps in which the learning rate rises", whole(0));
+    fixed.push_back(
+        app.add_option("--warmup", r.warmup,
+                       "steps in which the learning rate rises (not given: 100, but at most a tenth of all)")
+            ->transform(whole(0))
+            ->type_name("N"));
     add("--weight-decay", r.weight_decay, "(not given: 0.01 for adamw, otherwise 0)", kNotNegative);
     add("--clip", r.clip, "largest norm of the gradient (0: no clipping)", kNotNegative);
     add("--average", r.average, "decay of a moving average of the weights, which is what is kept (0: none)", kFraction);
@@ -171,8 +179,8 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
            "steps (not given: with each validation; 0: at the end alone)", whole(0));
     option(app, "--sample-every", o.sample_every, "steps (not given: 5 times; 0: never)", whole(0));
     app.add_option("--prime", o.prime, "text that samples go on from")->transform(escapes())->type_name("TEXT");
-    option(app, "--check-loss", o.check_loss, "exit code 1 unless the last validation loss is within 5 % of this",
-           kPositive);
+    option(app, "--check-loss", o.check_loss,
+           "exit code 1 unless the kept model's validation loss is within 5 % of this", kPositive);
     app.add_flag("--check-finite", o.check_finite,
                  "name the operation where infinite values or NaN first appear (slower)");
     return fixed;
@@ -191,6 +199,8 @@ void finish_train(const CLI::App& app, TrainOptions& o, const std::vector<CLI::O
         if (app.get_option("--lr")->count() == 0) o.recipe.lr = custom.lr;
         if (app.get_option("--weight-decay")->count() == 0) o.recipe.weight_decay = custom.weight_decay;
     }
+    if (o.recipe.patience > 0 && (o.recipe.val_fraction == 0 || o.recipe.validate_every == 0))
+        throw WrongUse("--patience counts validations: --val-fraction and --validate-every must be above 0");
     if (o.out.empty()) o.out = "shakespeare-run";
     if (o.recipe.steps == 0 && o.recipe.epochs == 0 && o.recipe.minutes == 0) o.recipe.minutes = 3;
     if (!o.data.empty()) return;

@@ -34,7 +34,7 @@ struct Recipe {
     std::string optimizer = "adamw";
     double lr = 4e-3;
     std::string schedule = "linear";
-    Index warmup = 100;  ///< steps in which the learning rate rises
+    Index warmup = -1;  ///< steps in which the learning rate rises; -1: 100, but at most a tenth of the run
     double weight_decay = 0.01;
     double clip = 1.0;   ///< largest norm of the gradient; 0: no clipping
     double average = 0;  ///< decay of the moving average of weights that is evaluated and saved; 0: none
@@ -55,7 +55,7 @@ struct TrainOptions {
     std::optional<Index> checkpoint_every;  ///< steps; 0: at the end alone; not given: with every validation
     std::optional<Index> sample_every;      ///< steps; 0: never; not given: a fifth of the run
     std::optional<std::string> prime;       ///< not given: a new line
-    std::optional<double> check_loss;       ///< exit code 1 unless the last validation loss is within 5 % of this
+    std::optional<double> check_loss;       ///< exit code 1 unless the kept model's loss is within 5 % of this
     bool check_finite = false;
 };
 

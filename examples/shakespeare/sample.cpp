@@ -6,11 +6,7 @@
 #include <unroll/train/interrupt.hpp>
 #include <unroll/train/terminal.hpp>
 
-#include <fmt/format.h>
-
-#include <cerrno>
 #include <cstdio>
-#include <system_error>
 
 namespace shakespeare {
 
@@ -40,23 +36,20 @@ int run(const SampleOptions& options) {
     const IntTensor prime = encode_prime(saved.vocabulary, options.prime);
     RandomStream random(options.seed, "sample");
     InterruptGuard interrupt;
-    std::size_t failed = 0;
-    const auto write = [&](std::string_view text) {
-        failed += std::fwrite(text.data(), 1, text.size(), stdout) != text.size();
-    };
     // What a model wrote must not move a terminal's cursor; in a file or a pipe it stays as it is.
     const bool terminal = inspect_terminal(1).interactive;
-    const auto show = [&](const std::string& text) { write(terminal ? without_controls(text) : text); };
+    const auto show = [&](const std::string& text) {
+        const std::string shown = terminal ? without_controls(text) : text;
+        std::fwrite(shown.data(), 1, shown.size(), stdout);
+    };
     show(options.prime);
     generate(*saved.model, prime, options.length, sampler, random, [&](Index id) {
         const std::string text = saved.vocabulary.decode(id);
         show(text);
         if (terminal || text == "\n") std::fflush(stdout);  // a pipe gets whole lines
-        return !interrupt.requested() && failed == 0;
+        return !interrupt.requested() && std::ferror(stdout) == 0;
     });
-    write("\n");
-    if (std::fflush(stdout) != 0 || failed > 0)
-        throw IoError(fmt::format("cannot write the text: {}", std::generic_category().message(errno)));
+    show("\n");
     return interrupt.exit_code();
 }
 

@@ -6,7 +6,9 @@
 #include "sample.hpp"
 #include "trainer.hpp"
 
+#include <unroll/autograd/detail/fnv1a.hpp>
 #include <unroll/data/number_text.hpp>
+#include <unroll/data/utf8.hpp>
 #include <unroll/io/atomic_file.hpp>
 #include <unroll/io/checkpoint.hpp>
 #include <unroll/layers/metrics.hpp>
@@ -44,6 +46,23 @@ std::string shell_word(const std::string& text) {
     return quoted + "'";
 }
 
+/// Whether JSON can hold a text.
+bool is_utf8(const std::string& text) {
+    try {
+        decode_utf8(text);
+        return true;
+    } catch (const ValueError&) {
+        return false;
+    }
+}
+
+/// Tells one text from another.
+std::uint64_t fingerprint_of(const IntTensor& ids) {
+    unroll::detail::Fnv1a hash;
+    for (const std::int64_t id : ids) hash.take(static_cast<std::uint64_t>(id));
+    return hash.hash;
+}
+
 constexpr Index kLogEvery = 10;       // steps
 constexpr Index kSampleLength = 240;  // characters
 constexpr Index kUnmeasured = 2;      // first steps, slower than the others
@@ -58,7 +77,7 @@ struct Folder {
     fs::path log() const { return path / "log.jsonl"; }
     fs::path curve() const { return path / "loss.svg"; }
 
-    /// A new run must not replace an older one, and must be able to write.
+    /// A new run must not replace an older one.
     void claim() const {
         std::error_code error;
         for (const fs::path& file : {checkpoint(), model()})
@@ -68,6 +87,10 @@ struct Folder {
         fs::create_directories(path, error);
         if (error && !fs::is_directory(path))
             throw IoError(fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
+    }
+
+    /// That there is no place for a file is known before anything is learnt.
+    void check() const {
         for (const fs::path& file : {checkpoint(), model(), log(), curve()}) check_writable(file);
     }
 };
@@ -81,13 +104,15 @@ public:
           prime_(encode_prime(corpus_.vocabulary, options.prime.value_or(""))),
           trainer_(options.recipe, corpus_.vocabulary.size(), corpus_.train(), options.check_finite),
           stopping_({.patience = options.recipe.patience}) {
+        watch_.pause();
         if (options.check_loss && corpus_.split.validation.empty())
-            throw ValueError("--check-loss needs a validation part: --val-fraction must be above 0");
+            throw WrongUse("--check-loss needs a validation part: --val-fraction must be above 0");
         if (checkpoint)
             resume(*checkpoint);
         else
             folder_.claim();
-        watch_.pause();
+        folder_.check();
+        speed_.emplace(watch_);  // what an earlier process took is not this one's speed
     }
 
     int operator()(const std::string& program);
@@ -97,7 +122,7 @@ private:
     void introduce();
     void set_plan();
     void learn();
-    void validate(Precision precision);
+    void validate();
     void log(double validation_loss);
     void show_progress();
     void show_sample();
@@ -115,20 +140,26 @@ private:
     StateDict best_;  // the model file with the lowest loss so far; empty: none yet
     RunningMean since_log_;
     Stopwatch watch_;
-    ThroughputMeter speed_{watch_};
+    std::optional<ThroughputMeter> speed_;
     SmoothedLoss smooth_{0.97};
     ProgressBar bar_;
     InterruptGuard interrupt_;
     std::optional<JsonLog> log_;
     std::optional<Every> validation_due_, sample_due_, checkpoint_due_;
     Trainer::Step last_{kNaN, kNaN, kNaN};
-    double validation_loss_ = kNaN;
-    Index learnt_now_ = 0;      // steps of this process
-    double measured_from_ = 0;  // seconds
+    double validation_loss_ = kNaN;  // the last estimate
+    Index learnt_now_ = 0;           // steps of this process
+    double measured_from_ = 0;       // seconds
 };
 
 void Run::resume(const StateDict& checkpoint) {
+    const auto refuse = [&](const char* difference) {
+        throw ValueError(
+            fmt::format("'{}' is another text than the run began with: {}", options_.data.string(), difference));
+    };
+    if (Vocabulary::from_json(checkpoint.json("vocabulary")) != corpus_.vocabulary) refuse("it has other characters");
     trainer_.load_state_dict(checkpoint.sub("trainer"));
+    if (checkpoint.json("validation") != fingerprint_of(corpus_.validation())) refuse("its validation part differs");
     stopping_.load_state(checkpoint.json("best_loss"));
     watch_.load_state(checkpoint.json("watch"));
     since_log_.load_state(checkpoint.json("since_log"));
@@ -185,13 +216,13 @@ void Run::show_progress() {
         status.epoch = std::min(status.epoch, status.epochs);
         status.fraction = static_cast<double>(step) / static_cast<double>(total);
         status.seconds_left =
-            static_cast<double>((total - step) * trainer_.characters_per_step()) / speed_.per_second();
+            static_cast<double>((total - step) * trainer_.characters_per_step()) / speed_->per_second();
     }
     status.step = step;
     status.steps = total;
     status.train_loss = smooth_.value();
     status.validation_loss = validation_loss_;
-    status.units_per_second = speed_.per_second();
+    status.units_per_second = speed_->per_second();
     bar_.update(status);
 }
 
@@ -202,17 +233,17 @@ void Run::log(double validation_loss) {
                  {"val_loss", validation_loss},
                  {"lr", last_.lr},
                  {"grad_norm", last_.gradient_norm},
-                 {"chars_per_second", speed_.per_second()},
+                 {"chars_per_second", speed_->per_second()},
                  {"seconds", watch_.seconds()}});
     since_log_.reset();
 }
 
-/// Measures the loss, and keeps the model if it is the best so far; without a validation part the last model is the best.
-void Run::validate(Precision precision) {
+/// Estimates the loss, and keeps the model if it is the best so far; without a validation part the last model is the best.
+void Run::validate() {
     const Trainer::Evaluating evaluating(trainer_);
     const bool measured = !corpus_.split.validation.empty();
     if (measured) {
-        validation_loss_ = evaluate(trainer_.model(), corpus_.validation(), precision).loss;
+        validation_loss_ = evaluate(trainer_.model(), corpus_.validation(), Precision::estimate).loss;
         if (!std::isfinite(validation_loss_))
             throw Diverged(fmt::format("training has diverged: the validation loss after step {} is not finite; try a "
                                        "smaller --lr, or --check-finite to see where it begins",
@@ -248,8 +279,9 @@ void Run::save_checkpoint() {
     if (options_.sample_every) habits["sample_every"] = *options_.sample_every;
     if (options_.prime) habits["prime"] = *options_.prime;
     all.put_json("habits", habits);
-    all.put_json("corpus", fs::absolute(options_.data).string());
+    if (const std::string path = fs::absolute(options_.data).string(); is_utf8(path)) all.put_json("corpus", path);
     all.put_json("vocabulary", corpus_.vocabulary.to_json());
+    all.put_json("validation", fingerprint_of(corpus_.validation()));
     all.put_json("best_loss", stopping_.state());
     all.put_json("watch", watch_.state());
     all.put_json("since_log", since_log_.state());
@@ -276,45 +308,48 @@ void Run::learn() {
     last_ = trainer_.step();
     ++learnt_now_;
     watch_.pause();
-    speed_.add(static_cast<double>(trainer_.characters_per_step()));
+    speed_->add(static_cast<double>(trainer_.characters_per_step()));
     smooth_.add(last_.loss);
     since_log_.add(last_.loss);
     set_plan();
     const Index step = trainer_.steps();
     const bool validating = validation_due_ && !trainer_.finished() && validation_due_->due(step, 0);
-    if (validating) validate(Precision::estimate);
+    if (validating) validate();
     if (validating || (step % kLogEvery == 0 && !trainer_.finished())) log(validating ? validation_loss_ : kNaN);
     show_progress();
     if (sample_due_ && !trainer_.finished() && sample_due_->due(step, 0)) show_sample();
     if (checkpoint_due_ && !trainer_.finished() && checkpoint_due_->due(step, 0)) {
-        draw_curve();
         save_checkpoint();
+        draw_curve();
     }
 }
 
-/// The last measurements; returns the loss of the model that is kept.
+/// The last measurements; returns the exact loss of the model that is kept.
 double Run::finish(const std::string& program) {
-    if (best_.empty() || (trainer_.finished() && learnt_now_ > 0)) validate(Precision::exact);
+    if (best_.empty() || (trainer_.finished() && learnt_now_ > 0)) {
+        validate();
+        log(validation_loss_);
+    }
     save_checkpoint();
     save_model(folder_.model(), best_);
-    const Index best_step = best_.json("training").at("step").get<Index>();
-    if (!corpus_.split.validation.empty() && (best_step < trainer_.steps() || learnt_now_ == 0)) {
+    double loss = kNaN;
+    if (!corpus_.split.validation.empty()) {
         const SavedModel kept = read_model(folder_.model());
-        validation_loss_ = evaluate(*kept.model, corpus_.validation(), Precision::exact).loss;
+        loss = evaluate(*kept.model, corpus_.validation(), Precision::exact).loss;
     }
-    if (learnt_now_ > 0) log(validation_loss_);
     draw_curve();
     show_progress();
     bar_.finish();
     if (sample_due_ && options_.sample_every != 0) show_sample();
     fmt::print("\n");
-    if (std::isfinite(validation_loss_))
-        fmt::print("validation loss  {:.4f} nats per character ({:.3f} bits), {}\n", validation_loss_,
-                   bits_per_symbol(validation_loss_), corpus_.split.validation.describe());
-    fmt::print("model            {} (after step {})\n", folder_.model().string(), with_commas(best_step));
+    if (std::isfinite(loss))
+        fmt::print("validation loss  {:.4f} nats per character ({:.3f} bits), {}\n", loss, bits_per_symbol(loss),
+                   corpus_.split.validation.describe());
+    fmt::print("model            {} (after step {})\n", folder_.model().string(),
+               with_commas(best_.json("training").at("step").get<Index>()));
     fmt::print("loss curve       {}\n", folder_.curve().string());
     fmt::print("write more       {} sample --model {}\n", shell_word(program), shell_word(folder_.path.string()));
-    return validation_loss_;
+    return loss;
 }
 
 int Run::operator()(const std::string& program) {
@@ -356,7 +391,13 @@ int run(const TrainOptions& given, const std::string& program) {
             keep(options.checkpoint_every, "checkpoint_every");
             keep(options.sample_every, "sample_every");
             keep(options.prime, "prime");
-            if (options.data.empty()) options.data = checkpoint->json("corpus").get<std::string>();
+            if (options.data.empty()) {
+                if (!checkpoint->contains("corpus"))
+                    throw WrongUse(fmt::format("'{}' does not say where its text is, for a path that is not UTF-8; "
+                                               "give --data FILE",
+                                               path.string()));
+                options.data = checkpoint->json("corpus").get<std::string>();
+            }
         } catch (const nlohmann::json::exception& error) {
             throw IoError(fmt::format("cannot use '{}': its options are not those of this program: {}", path.string(),
                                       error.what()));

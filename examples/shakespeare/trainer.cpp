@@ -34,6 +34,8 @@ std::unique_ptr<Optimizer<float>> make_optimizer(const Recipe& r, ParameterStore
     throw ValueError(fmt::format("there is no optimizer '{}'", r.optimizer));
 }
 
+constexpr Index kWarmup = 100;  // steps, where the recipe leaves it open
+
 std::string carried_name(std::size_t part, std::size_t array) { return fmt::format("carried.{}.{}", part, array); }
 
 }  // namespace
@@ -70,7 +72,8 @@ void Trainer::set_total_steps(Index affordable) {
 
 /// The learning rate of step n (from 0) as a share of the highest.
 double Trainer::lr_factor(Index n) const {
-    const Index warmup = total_steps_ > 0 ? std::min(recipe_.warmup, total_steps_ / 10) : recipe_.warmup;
+    const Index customary = total_steps_ > 0 ? std::min(kWarmup, total_steps_ / 10) : kWarmup;
+    const Index warmup = recipe_.warmup < 0 ? customary : recipe_.warmup;
     if (n < warmup) return static_cast<double>(n + 1) / static_cast<double>(warmup);
     if (total_steps_ == 0 || recipe_.schedule == "constant") return 1;
     const double done =

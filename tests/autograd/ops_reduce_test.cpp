@@ -108,6 +108,31 @@ TEST(Reduce, SumsOfManyFloatsStayAccurate) {
     EXPECT_NEAR(var(x.var<float>()).item(), var(x.var<double>()).item(), 2e-6);
 }
 
+// Whatever the layout: a million elements a column, and gradients of what was broadcast along the last, first or middle
+// axis. Columns are added up in groups of 64, these in groups of 64, these one by one.
+TEST(Reduce, SumsOfManyFloatsAlongAnyAxisStayAccurate) {
+    constexpr Index kRows = 1000000;
+    constexpr double kError = (64 + 64 + kRows / 4096.0) * 0x1p-24;
+    const Var<float> x(full<float>({kRows, 2}, 0.1f));
+    EXPECT_NEAR(sum(x, {0}).data()[1], 1e5, kError * 1e5);
+    EXPECT_NEAR(mean(x, {0}).data()[1], 0.1, kError * 0.1);
+    EXPECT_LT(var(x, {0}).data()[1], kError * kError);
+    EXPECT_NEAR(logsumexp(x, {0}).data()[1], 0.1 + std::log(1e6), 4e-6);
+    for (const Shape& shape : {Shape{1}, Shape{}, Shape{1, 1}, Shape{1, 2}, Shape{kRows, 1}}) {
+        Tape<float> tape;
+        const Var<float> w(full<float>(shape, 1.0f));
+        tape.watch(w);
+        tape.backward(sum(x * w));
+        const double each = 2e5 / static_cast<double>(shape.size());
+        for (const float g : tape.gradient(w)) ASSERT_NEAR(g, each, 2 * kError * each) << to_string(shape);
+    }
+    Tape<float> tape;
+    const Var<float> middle(full<float>({2, 1, 2}, 1.0f));
+    tape.watch(middle);
+    tape.backward(sum(reshape(x, {2, kRows / 2, 2}) * middle));
+    for (const float g : tape.gradient(middle)) EXPECT_NEAR(g, 5e4, kError * 5e4);
+}
+
 TEST(Reduce, TiesShareTheGradientEqually) {
     const Array x{{2, 4}, {3, 1, 3, 3, -2, 5, -2, 0}};
     auto g = test::gradients_of([](const auto& in) { return max(in[0], {1}); }, {x}, {6, 10});

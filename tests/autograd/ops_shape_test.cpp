@@ -3,6 +3,9 @@
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
+#include <unroll/autograd/ops/pointwise.hpp>
+#include <unroll/autograd/parameter.hpp>
+
 namespace unroll {
 namespace {
 
@@ -136,6 +139,32 @@ TEST(Shapes, WrongShapesAndAxesAreNamed) {
     EXPECT_EQ(message_of<IndexError>(x, [](auto v) { return flip(v, {-3}); }), "[flip] axis -3 is out of range for an array of rank 2 (allowed: -2 to 1)");
     EXPECT_EQ(message_of<ValueError>(x, [](auto v) { return flip(v, {0, -2}); }), "[flip] axis -2 is named twice");
     EXPECT_EQ(message_of<UsageError>(x, [](auto v) { return flip(decltype(v)(), {}); }), "[flip] operand 0 is an empty Var");
+}
+
+TEST(Shapes, OfResultsWithMoreElementsThanMemoryAreRefused) {
+    const Index many = Index{1} << 62;
+    EXPECT_THROW(one_hot<float>(IntTensor({16}, 0), Index{1} << 60), ShapeError);
+    EXPECT_THROW(matmul<float>(zeros<float>({Index{1} << 33, 0}), zeros<float>({0, Index{1} << 31})), ShapeError);
+    EXPECT_THROW(split(Array{{4}, {1, 2, 3, 4}}.var<float>(), {many, many, many, many, 4}, 0), ShapeError);
+    const auto along = [](Index axis) {
+        Shape shape{1, 1, 1, 1, 1, 1};
+        shape[static_cast<std::size_t>(axis)] = 2048;
+        return Var<float>(zeros<float>(shape));
+    };
+    EXPECT_THROW(pointwise([](auto a, auto b, auto c, auto d, auto e, auto f) { return a + b + c + d + e + f; },
+                           along(0), along(1), along(2), along(3), along(4), along(5)),
+                 ShapeError);
+}
+
+TEST(Shapes, OfMoreElementsThanMemoryAreRefused) {
+    const std::string message = error_message<ShapeError>([] { Shape{Index{1} << 31, Index{1} << 31}; });
+    EXPECT_NE(message.find("2⁴⁸"), std::string::npos) << message;
+    EXPECT_EQ((Shape{0, Index{1} << 40}).size(), 0);
+    ParameterStore<double> store;
+    EXPECT_THROW(Scope<double>(store).parameter("w", {Index{1} << 31, Index{1} << 32},
+                                                [](std::span<double>, const Shape&, RandomStream&) {}),
+                 ShapeError);
+    EXPECT_TRUE(store.entries().empty());
 }
 
 }  // namespace

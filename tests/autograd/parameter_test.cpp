@@ -134,6 +134,53 @@ TEST(WatchedParameter, WithoutAGradientIsZero) {
     EXPECT_THAT(list(w.gradient()), ElementsAre(3, 3));
 }
 
+// ---- Gradients written by hand ----
+
+TEST(Gradient, WrittenByHandCountsAndWhatArrivesIsAdded) {
+    ParameterStore<double> store;
+    const Scope<double> at(store);
+    const auto table = at.parameter("table", {1000, 2}, constant(1));
+    const auto w = at.parameter("w", {2}, constant(1));
+    EXPECT_THAT(list(w.gradient()), ElementsAre(0, 0));
+    EXPECT_FALSE(store.gradients().has(w.entry())) << "a look is no gradient";
+    w.mutable_gradient().fill(3);
+    table.mutable_gradient()(7, 1) = 5;
+    EXPECT_TRUE(store.gradients().has(w.entry()));
+    {
+        Tape<double> tape;
+        tape.backward(sum(embedding<double>(table, IntTensor{7, 8}) * 10.0) + sum(w));
+    }
+    EXPECT_THAT(list(w.gradient()), ElementsAre(4, 4));
+    const Tensor<double> g = table.gradient();
+    EXPECT_EQ(g(7, 0), 10);
+    EXPECT_EQ(g(7, 1), 15);
+    EXPECT_EQ(g(8, 1), 10);
+    store.zero_grad();
+    table.gradient()(7, 1) = 5;  // not counted as arrived, but not lost either
+    EXPECT_FALSE(store.gradients().has(table.entry()));
+    Tape<double> tape;
+    tape.backward(sum(embedding<double>(table, IntTensor{8})));
+    EXPECT_EQ(table.gradient()(7, 1), 5);
+    EXPECT_EQ(table.gradient()(8, 1), 1);
+    EXPECT_EQ(table.gradient()(9, 1), 0);
+}
+
+TEST(Gradient, OfAWeightThatMetNoRowsIsZero) {
+    ParameterStore<double> store;
+    const Scope<double> at(store);
+    const auto w = at.parameter("w", {3, 2}, constant(1)), b = at.parameter("b", {2}, constant(1)),
+               table = at.parameter("table", {5, 2}, constant(1));
+    {
+        Tape<double> tape;
+        const Var<double> none(zeros<double>({0, 3}));
+        tape.backward(sum(linear<double>(none, w, b)) + sum(embedding<double>(table, IntTensor::from_shape({0}))));
+    }
+    for (const auto& parameter : {w, b, table}) {
+        EXPECT_TRUE(store.gradients().has(parameter.entry())) << parameter.name();
+        for (const double g : parameter.gradient()) EXPECT_EQ(g, 0);
+    }
+}
+
 // ---- Hooks ----
 
 TEST(ParameterHook, DoesNotRunWhereNoGradientArrives) {

@@ -9,6 +9,9 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <atomic>
+#include <thread>
+
 namespace unroll {
 namespace {
 
@@ -42,6 +45,29 @@ TEST(Profile, CountsCallsByPhaseModuleAndOp) {
     EXPECT_THAT(profile.table(), ::testing::HasSubstr("linear"));
     const auto trace = nlohmann::json::parse(profile.chrome_trace());
     EXPECT_EQ(trace.at("traceEvents").size(), 4 * 4 + 2 + 1);
+}
+
+TEST(Profile, NamesAreEscapedInTheTrace) {
+    ParameterStore<double> store;
+    const Scope<double> at = Scope<double>(store) / "say \"hi\"\\";
+    Profile profile;
+    {
+        const auto guard = at.enter();
+        sum(Var<double>(1.0));
+    }
+    const auto trace = nlohmann::json::parse(profile.chrome_trace());
+    EXPECT_EQ(trace.at("traceEvents").at(0).at("args").at("module"), "say \"hi\"\\");
+}
+
+TEST(Profile, MayFallWhileAnotherThreadComputes) {
+    std::atomic<bool> stop{false};
+    std::thread other([&] {
+        const Var<double> x(full<double>({3}, 0.5));
+        while (!stop) tanh(x);
+    });
+    for (int i = 0; i < 300; ++i) Profile().entries();
+    stop = true;
+    other.join();
 }
 
 TEST(Profile, WithoutOneNothingIsTimed) {

@@ -1,46 +1,24 @@
-// The tape: recording, backward, watching, hooks, errors that change nothing, looks into it.
-#include <unroll/autograd/ops.hpp>
-#include <unroll/autograd/ops/pointwise.hpp>
-#include <unroll/autograd/parameter.hpp>
+// The tape: recording, backward, watching, hooks, errors that change nothing.
+#include "tape_support.hpp"
 
 #include "../support/error_message.hpp"
 
-#include <fmt/format.h>
+#include <unroll/autograd/ops/pointwise.hpp>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
-#include <memory>
 #include <optional>
 
 namespace unroll {
 namespace {
 
 using test::error_message;
+using test::kInput;
+using test::Model;
+using test::values;
 using ::testing::HasSubstr;
-
-Tensor<double> values(const Shape& shape, std::initializer_list<double> list) {
-    Tensor<double> tensor = empty<double>(shape);
-    std::copy(list.begin(), list.end(), tensor.data());
-    return tensor;
-}
-
-struct Model {
-    ParameterStore<double> store{7};
-    Parameter<double> w, b;
-    Model() {
-        const Scope<double> at(store);
-        const auto draw = [](std::span<double> v, const Shape&, RandomStream& random) {
-            for (double& x : v) x = random.normal();
-        };
-        w = at.parameter("w", {3, 2}, draw);
-        b = at.parameter("b", {2}, draw);
-    }
-    Var<double> loss(const Var<double>& x) const { return sum(tanh(linear<double>(x, w, b))); }
-};
-
-const Var<double> kInput(values({4, 3}, {.1, -.2, .3, .5, .4, -.6, .7, .9, -.8, .2, -.3, .6}));
 
 TEST(Tape, RecordsOnlyWhileItStands) {
     Model m;
@@ -358,30 +336,6 @@ TEST(Tape, AParameterMayBeTheLoss) {
     EXPECT_EQ(p.gradient(), values({1}, {1}));
 }
 
-TEST(Tape, NodesCanBeTakenBack) {
-    Var<double> x(values({2}, {1, 2}));
-    Tape<double> tape;
-    tape.watch(x);
-    const Var<double> y = sum(x * 3.0);
-    const Index position = tape.position();
-    const Var<double> gone = x * 5.0;
-    const Var<double> more = sum(gone);
-    tape.drop_from(position);
-    EXPECT_EQ(tape.node_count(), position);
-    EXPECT_THROW(tape.backward(more), UsageError);  // a constant now
-    tape.backward(y + sum(gone * x));
-    EXPECT_EQ(tape.gradient(x), values({2}, {3 + 5, 3 + 10}));
-    EXPECT_THROW(
-        {
-            Tape<double> other;
-            other.watch(x);
-            const Var<double> z = sum(x * 1.0);
-            other.hook(z, [&](Tensor<double>&) { other.drop_from(0); });
-            other.backward(z);
-        },
-        UsageError);
-}
-
 TEST(Tape, ParameterHookRunsBeforeTheGradientIsAdded) {
     Model m;
     m.b.hook([](Tensor<double>& g) { g = g * 0.0 + 7.0; });
@@ -430,137 +384,6 @@ TEST(Tape, WrongShapeChangesNothing) {
     EXPECT_NO_THROW(tape.backward(loss));
 }
 
-TEST(Tape, FirstNonFiniteValueIsNamedWithOpModuleAndTimeStep) {
-    Model m;
-    const Scope<double> at = Scope<double>(m.store) / "rnn" / "layer0";
-    Tape<double> tape({.check_finite = true});
-    const auto guard = at.enter();
-    Var<double> h = linear<double>(kInput, m.w);
-    for (Index t = 0; t < 5; ++t) {
-        const detail::StepGuard step(t);
-        if (t < 3) {
-            h = tanh(h);
-            continue;
-        }
-        const std::string message = error_message<NonFiniteError>([&] { log(h * 0.0 - 1.0); });
-        EXPECT_THAT(message, HasSubstr("[log]"));
-        EXPECT_THAT(message, HasSubstr("rnn.layer0"));
-        EXPECT_THAT(message, HasSubstr("time step 3"));
-        break;
-    }
-}
-
-TEST(Tape, FirstNonFiniteGradientIsNamed) {
-    Tape<double> tape({.check_finite = true});
-    Var<double> x(values({2}, {0, 1}));
-    tape.watch(x);
-    Var<double> y;
-    {
-        const detail::StepGuard step(4);
-        y = sqrt(x);
-    }
-    const std::string message = error_message<NonFiniteError>([&] { tape.backward(sum(y)); });
-    EXPECT_THAT(message, HasSubstr("[sqrt]"));
-    EXPECT_THAT(message, HasSubstr("time step 4"));
-    EXPECT_THAT(message, HasSubstr("gradient"));
-}
-
-TEST(Tape, CountDumpAndDrawingNameWhatIsThere) {
-    Model m;
-    Tape<double> tape;
-    const auto loss = m.loss(kInput);
-    const auto count = tape.count();
-    Index nodes = 0;
-    for (const TapeCount& c : count) {
-        nodes += c.nodes;
-        // tanh keeps its result (4, 2); linear keeps its input (4, 3), and the weight belongs to the store.
-        if (c.op == "tanh") {
-            EXPECT_EQ(c.saved_bytes, 4 * 2 * 8);
-        }
-        if (c.op == "linear") {
-            EXPECT_EQ(c.saved_bytes, 4 * 3 * 8);
-        }
-    }
-    EXPECT_EQ(nodes, 3);
-    EXPECT_THAT(tape.dump(), HasSubstr("linear(const, w, b)"));
-    EXPECT_THAT(tape.graphviz(), HasSubstr("digraph"));
-    EXPECT_THAT(tape.graphviz(), HasSubstr("tanh  (4, 2)"));
-}
-
-TEST(Tape, ValuesAreFreedOnceTheReverseLoopHasPassedThem) {
-    const auto peak_of = [](bool keep) {
-        Tape<double> tape;
-        Var<double> x(zeros<double>({1000}));
-        tape.watch(x);
-        Var<double> y = x;
-        for (int i = 0; i < 50; ++i) y = tanh(y);
-        const auto loss = sum(y);
-        y = {};
-        reset_memory_peak();
-        const auto before = memory_use();
-        tape.backward(loss, {.keep = keep});
-        return memory_use().peak - before.in_use;
-    };
-    if (memory_use().reserved == 0) GTEST_SKIP() << "the pool steps aside under the address sanitizer";
-    EXPECT_LT(peak_of(false), 6 * 8192) << "gradients take the place of freed values";
-}
-
-TEST(Tape, FrontCanBeDroppedWhileTheRestLivesOn) {
-    Model m;
-    Tape<double> tape;
-    const Var<double> old = linear<double>(kInput, m.w, m.b);
-    const Index position = tape.position();
-    const Var<double> young = linear<double>(kInput, m.w, m.b);
-    tape.drop_before(position);
-    EXPECT_EQ(tape.node_count(), 1);
-    tape.backward(sum(young * 2.0));
-    const Tensor<double> g = m.b.gradient();
-    EXPECT_EQ(g, values({2}, {8, 8}));
-    (void)old;
-}
-
-TEST(Tape, ValuesOfADroppedFrontAreConstantsForWhatFollowed) {
-    ParameterStore<double> store(3);
-    const Scope<double> at(store);
-    const auto draw = [](std::span<double> v, const Shape&, RandomStream& random) {
-        for (double& x : v) x = random.normal();
-    };
-    const auto w = at.parameter("w", {2, 2}, draw);
-    const Var<double> x(values({1, 2}, {.3, -.4})), gain(values({2}, {2, 3}));
-    const auto run = [&](bool dropped) {
-        store.zero_grad();
-        Tape<double> tape;
-        Var<double> h = tanh(matmul<double>(x, w));
-        Var<double> c = sigmoid(h * 2.0);
-        const Index position = tape.position();
-        if (!dropped) h = h.detach(), c = c.detach();
-        // Operands that were dropped beside some that were not, and alone.
-        const Var<double> alone = tanh(h) * gain + matmul<double>(c, values({2, 2}, {1, 2, 3, 4}));
-        const Var<double> y = pointwise([](auto a, auto b, auto p) { return tanh(a * b) + a * p; }, h, c, w);
-        const Var<double> z = concat<double>({matmul<double>(h, w), c, alone}, 0);
-        const Var<double> loss =
-            sum(y * y) + sum(z * z) + sum(layer_norm<double>(h, Var<double>(), Var<double>(), 1e-5));
-        if (dropped) tape.drop_before(position);
-        tape.backward(loss);
-        return w.gradient();
-    };
-    const Tensor<double> expected(run(false)), got(run(true));
-    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got.data()[i], expected.data()[i], 1e-14);
-}
-
-TEST(Tape, MayFallInAnyOrder) {
-    const Var<double> x(values({1}, {2}));
-    std::unique_ptr<Tape<double>> tape;
-    for (int i = 0; i < 3; ++i) {
-        tape = std::make_unique<Tape<double>>();  // the new one is made before the old one falls
-        tape->watch(x);
-        tape->backward(sum(x * x));
-        EXPECT_EQ(tape->gradient(x), values({1}, {4}));
-    }
-    tape.reset();
-    EXPECT_EQ(Tape<double>::current(), nullptr);
-}
-
 TEST(Tape, HookAfterBackwardIsRefused) {
     Model m;
     Tape<double> tape;
@@ -568,67 +391,6 @@ TEST(Tape, HookAfterBackwardIsRefused) {
     tape.backward(loss);
     EXPECT_THAT(error_message<UsageError>([&] { tape.hook(loss, [](Tensor<double>&) {}); }),
                 HasSubstr("differentiated already"));
-}
-
-TEST(Tape, AValueThatIsNotFiniteLeavesNoNodeBehind) {
-    Tape<double> tape({.check_finite = true});
-    const Var<double> x(values({2}, {1, 0}));
-    tape.watch(x);
-    const Var<double> y = x * 2.0;
-    EXPECT_THROW(log(y), NonFiniteError);
-    EXPECT_EQ(tape.node_count(), 1);
-}
-
-TEST(Tape, PointwiseFunctionsMayKeepManyValuesAndTooLargeOnesAreRefused) {
-    const Var<double> x(values({2}, {0.3, -2}));
-    Tape<double> tape;
-    tape.watch(x);
-    const auto nested = [&](int times) {
-        return pointwise(
-            [times](auto v) {
-                for (int i = 0; i < times; ++i) v = tanh(v);
-                return v;
-            },
-            x);
-    };
-    const auto y = nested(40);
-    const Index before = tape.node_count();
-    EXPECT_THROW(nested(100), ValueError);
-    std::vector<double> numbers(170);
-    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = 0.1 + 0.01 * static_cast<double>(i);
-    const auto polynomial = [&numbers](auto v) {
-        auto sum = v * 0.5;
-        for (const double c : numbers) sum = sum * v + c;
-        return sum;
-    };
-    EXPECT_THAT(error_message<ValueError>([&] { pointwise(polynomial, x); }), HasSubstr("too large"));
-    EXPECT_EQ(tape.node_count(), before);
-    tape.backward(sum(y));
-    for (std::size_t i = 0; i < 2; ++i) {
-        double v = x.data()[i], slope = 1;
-        for (int k = 0; k < 40; ++k) {
-            v = std::tanh(v);
-            slope *= 1 - v * v;
-        }
-        EXPECT_NEAR(y.data()[i], v, 1e-14);
-        EXPECT_NEAR(tape.gradient(x).data()[i], slope, 1e-14);
-    }
-}
-
-TEST(Tape, ShapesOfMoreElementsThanMemoryAreRefused) {
-    EXPECT_THAT(error_message<ShapeError>([] { Shape{Index{1} << 31, Index{1} << 31}; }), HasSubstr("2⁴⁸"));
-    EXPECT_EQ((Shape{0, Index{1} << 40}).size(), 0);
-    ParameterStore<double> store;
-    EXPECT_THROW(Scope<double>(store).parameter("w", {Index{1} << 31, Index{1} << 32},
-                                                [](std::span<double>, const Shape&, RandomStream&) {}),
-                 ShapeError);
-    EXPECT_TRUE(store.entries().empty());
-}
-
-TEST(Tape, FormattersShowShapesAndValues) {
-    EXPECT_EQ(fmt::format("{}", Shape{2, 3}), "(2, 3)");
-    EXPECT_EQ(fmt::format("{}", Var<double>(values({2}, {1, 2}))), "Var(2,) [1, 2]");
-    EXPECT_EQ(fmt::format("{}", Var<double>()), "Var(empty)");
 }
 
 TEST(Tape, ConstantsOnEitherSideOfAnOperator) {

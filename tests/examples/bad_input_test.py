@@ -41,6 +41,9 @@ class BadInput(ExampleCase):
             (["sample"], "--model"),
             (["eval", "--model", self.model], "--data"),
             (["inspect"], "model"),
+            (["train", "--data", PLAY, "--patience", 3, "--val-fraction", 0], "--patience"),
+            (["train", "--data", PLAY, "--patience", 3, "--validate-every", 0], "--patience"),
+            (["train", "--data", PLAY, *TINY, "--check-loss", 2, "--val-fraction", 0], "--check-loss"),
         ]
         bad_values = {
             "--hidden": [0, -1, "many", 1.5, "", 2**30],
@@ -64,6 +67,9 @@ class BadInput(ExampleCase):
             "--checkpoint-every": [-1],
             "--sample-every": [-1],
             "--check-loss": [0],
+            "--data": [""],
+            "--resume": [""],
+            "--out": [""],
         }
         for option, values in bad_values.items():
             cases += [(["train", "--data", PLAY, option, value], option) for value in values]
@@ -114,8 +120,11 @@ class BadInput(ExampleCase):
         (length,) = struct.unpack("<Q", whole[:8])
         header = json.loads(whole[8 : 8 + length])
 
+        mark = json.loads(header["__metadata__"]["unroll"])
+        no_sum = {name: value for name, value in mark.items() if name != "metadata_checksum"}
+
         def with_metadata(**changes):
-            changed = {**header, "__metadata__": {**header["__metadata__"], **changes}}
+            changed = {**header, "__metadata__": {**header["__metadata__"], "unroll": json.dumps(no_sum), **changes}}
             text = json.dumps(changed).encode()
             return struct.pack("<Q", len(text)) + text + whole[8 + length :]
 
@@ -128,6 +137,8 @@ class BadInput(ExampleCase):
             "longer": whole + b"x",
             "with one bit turned over": whole[:-100] + bytes([whole[-100] ^ 4]) + whole[-99:],
             "a text": PLAY.read_bytes(),
+            "with two letters exchanged in its vocabulary": whole.replace(b"abcdef", b"abcdfe", 1),
+            "with its checksum and other metadata": with_metadata(unroll=json.dumps(mark), val_fraction="0.2"),
             "another size": with_metadata(options=json.dumps({**options, "hidden": 17})),
             "a huge size": with_metadata(options=json.dumps({**options, "hidden": 10**12})),
             "many layers": with_metadata(options=json.dumps({**options, "layers": 10**9})),
@@ -175,10 +186,18 @@ class BadInput(ExampleCase):
         self.assertEqual([name for name in left if name.endswith(".tmp") or name == "checkpoint.safetensors"], [])
 
     def test_text_that_cannot_be_written(self):
-        with open("/dev/full", "w") as full:
-            result = subprocess.run(self.command("shakespeare", "sample", "--model", self.model), stdout=full, stderr=subprocess.PIPE, text=True)
-        self.assertEqual(result.returncode, ERROR)
-        self.assert_one_line(result.stderr, "No space left")
+        for arguments in [
+            ["sample", "--model", self.model],
+            ["sample", "--model", self.model, "--length", 10**9],
+            ["eval", "--model", self.model, "--data", PLAY],
+            ["inspect", self.model],
+            ["train", "--data", PLAY, *TINY, "--out", self.folder / "run"],
+        ]:
+            with self.subTest(arguments), open("/dev/full", "w") as full:
+                result = subprocess.run(self.command("shakespeare", *arguments), stdout=full, stderr=subprocess.PIPE, text=True)
+                self.assertEqual(result.returncode, ERROR)
+                self.assert_one_line(result.stderr, "No space left")
+        self.assertTrue((self.folder / "run" / "model.safetensors").exists())
 
     def test_training_that_diverges_is_stopped(self):
         result = self.run_example("shakespeare", "train", "--data", PLAY, *TINY, "--lr", "1e30", "--out", "run", expect=ERROR)

@@ -1,6 +1,7 @@
 """A training run that was stopped, cleanly or not, and resumed ends with the same bytes as one that was not."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,39 @@ class Resume(ExampleCase):
         self.train("--resume", "copy")
         self.assertEqual((copy / "model.safetensors").read_bytes(), (self.folder / "whole" / "model.safetensors").read_bytes())
 
+    def test_the_speed_is_that_of_the_process(self):
+        process = self.begin(*RECIPE, out="run")
+        self.wait_for_step(process, "run", 250)
+        process.send_signal(signal.SIGINT)
+        stopped = int(re.search(r"stopped after step (\d+)", process.communicate(timeout=60)[0])[1])
+        inspected = self.run_example("shakespeare", "inspect", "run/checkpoint.safetensors").stdout
+        before = float(re.search(r"^watch +seconds ([0-9.e-]+)$", inspected, re.MULTILINE)[1])
+        self.train("--resume", "run")
+        line = next(line for line in log_of(self.folder / "run") if line["step"] > stopped)
+        speed = (line["step"] - stopped) * 32 * 16 / (line["seconds"] - before)
+        self.assert_within(line["chars_per_second"], speed, share=0.2)
+
+    def test_that_a_file_has_no_place_is_known_at_once(self):
+        self.train(*RECIPE, "--steps", 40, "--out", "run")
+        curve = self.folder / "run" / "loss.svg"
+        curve.unlink()
+        curve.mkdir()
+        before = content_of(self.folder)
+        result = self.train("--resume", "run", expect=1)
+        self.assert_one_line(result.stderr, "loss.svg")
+        self.assertEqual(result.stdout, "")
+        self.assertEqual(content_of(self.folder), before)
+
+    def test_a_curve_that_cannot_be_drawn_does_not_cost_the_checkpoint(self):
+        process = self.begin(*RECIPE, "--checkpoint-every", 300, out="run")
+        self.wait_for_step(process, "run", 10)
+        with open(self.folder / "run" / "log.jsonl", "a") as log:
+            log.write("no JSON\n")
+        stderr = process.communicate(timeout=60)[1]
+        self.assertEqual(process.returncode, 1)
+        self.assert_one_line(stderr, "log.jsonl")
+        self.assertTrue((self.folder / "run" / "checkpoint.safetensors").exists())
+
     def test_a_finished_run_stays_as_it_is(self):
         self.train(*RECIPE, "--steps", 40, "--out", "run")
         before = content_of(self.folder / "run")
@@ -98,7 +132,12 @@ class Resume(ExampleCase):
     def test_what_cannot_be_resumed(self):
         self.train(*RECIPE, "--steps", 40, "--out", "run")
         other = self.folder / "other.txt"
-        other.write_text(PLAY.read_text()[::-1])
+        text = PLAY.read_text()
+        other.write_text(text[::-1])
+        ending = self.folder / "ending.txt"
+        ending.write_text(text[:-100] + text[-100:][::-1])  # within the validation part
+        letter = self.folder / "letter.txt"
+        letter.write_text(text.replace(max(text), chr(ord(max(text)) + 1)))  # its number stays
         broken = self.folder / "broken"
         broken.mkdir()
         whole = (self.folder / "run" / "checkpoint.safetensors").read_bytes()
@@ -113,6 +152,8 @@ class Resume(ExampleCase):
             (["--resume", "run", "--lr", 0.1], 2, "--lr"),
             (["--resume", "absent"], 1, "absent"),
             (["--resume", "run", "--data", other], 1, "another text"),
+            (["--resume", "run", "--data", ending], 1, "validation part"),
+            (["--resume", "run", "--data", letter], 1, "other characters"),
             (["--resume", "run", "--data", "absent.txt"], 1, "absent.txt"),
             (["--resume", "broken"], 1, "broken"),
             (["--resume", "foreign"], 1, "not a checkpoint"),

@@ -171,6 +171,22 @@ TEST(Trainer, LearningRateRisesThenFollowsItsSchedule) {
     }
 }
 
+TEST(Trainer, AWarmupThatIsGivenIsNotMadeShorter) {
+    Recipe recipe = small_recipe("rnn");
+    recipe.schedule = "constant";
+    const IntTensor text = text_of(2000, 7);
+    const auto steps_below_the_highest = [&](Index warmup) {
+        recipe.warmup = warmup;
+        Trainer trainer(recipe, 7, text, false);
+        Index count = 0;
+        while (!trainer.finished()) count += trainer.step().lr < recipe.lr ? 1 : 0;
+        return count;
+    };
+    EXPECT_EQ(steps_below_the_highest(-1), 3);  // a tenth of 40 steps, the last of which has the highest
+    EXPECT_EQ(steps_below_the_highest(20), 19);
+    EXPECT_EQ(steps_below_the_highest(50), 40);
+}
+
 TEST(Trainer, StepsAreLimitedByWhateverComesFirst) {
     const IntTensor text = text_of(5000, 7);
     Recipe recipe = small_recipe("rnn");

@@ -148,6 +148,38 @@ TEST_F(Checkpoint, OneBitTurnedOverIsSeen) {
     EXPECT_EQ(unroll::load_checkpoint(path_), state(7));
 }
 
+TEST_F(Checkpoint, OneBitTurnedOverInTheHeaderIsSeenOrChangesNothing) {
+    unroll::save_checkpoint(path_, state(7));
+    const std::string whole = content_of(path_);
+    for (std::size_t at = 0; at < whole.size(); ++at) {
+        std::string broken = whole;
+        broken[at] = static_cast<char>(broken[at] ^ 1);
+        put_content(path_, broken);
+        try {
+            EXPECT_EQ(unroll::load_checkpoint(path_), state(7)) << "byte " << at;
+        } catch (const unroll::IoError&) {
+        }
+    }
+    std::string drawn = whole;
+    const std::size_t counter = whole.find("[1,2,7]");
+    ASSERT_NE(counter, std::string::npos);
+    drawn[counter + 5] = '6';
+    put_content(path_, drawn);
+    EXPECT_EQ(io_error([&] { unroll::load_checkpoint(path_); }),
+              "cannot read '" + path_.string() + "': its metadata are not those that were written (wrong checksum)");
+}
+
+TEST_F(Checkpoint, AFileWithoutAChecksumOfItsMetadataIsRead) {
+    unroll::save_checkpoint(path_, state(7));
+    const StateDict whole = unroll::read_safetensors(path_);
+    json mark = whole.json("unroll");
+    EXPECT_EQ(mark.erase("metadata_checksum"), 1u);
+    StateDict older = whole.without("unroll");
+    older.put_json("unroll", mark);
+    unroll::write_safetensors(path_, older);
+    EXPECT_EQ(unroll::load_checkpoint(path_), state(7));
+}
+
 TEST_F(Checkpoint, TheMarkIsNotTheUsersToSet) {
     StateDict dict;
     dict.put_json("unroll", 1);
@@ -179,6 +211,24 @@ TEST_F(Checkpoint, TheNewestAreKeptInTheirOrder) {
     EXPECT_EQ(error_message<unroll::ValueError>([&] { unroll::save_checkpoint(path_, state(8), {.keep = 0}); }),
               "[save_checkpoint] keep must be at least 1, it is 0");
     EXPECT_EQ(window_of(path_), 7);
+}
+
+TEST_F(Checkpoint, AnyNumberMayBeKept) {
+    for (int step = 1; step <= 4; ++step)
+        unroll::save_checkpoint(path_, state(step), {.keep = std::numeric_limits<Index>::max()});
+    EXPECT_EQ(folder_.entries(), 4u);
+    for (int back = 1; back <= 3; ++back)
+        EXPECT_EQ(window_of(folder_ / ("run." + std::to_string(back) + ".safetensors")), 4 - back);
+}
+
+TEST_F(Checkpoint, AGapInTheRowIsFilled) {
+    for (int step = 1; step <= 4; ++step) unroll::save_checkpoint(path_, state(step), {.keep = 5});
+    fs::remove(folder_ / "run.2.safetensors");
+    unroll::save_checkpoint(path_, state(5), {.keep = 5});
+    EXPECT_EQ(folder_.entries(), 4u);
+    EXPECT_EQ(window_of(folder_ / "run.1.safetensors"), 4);
+    EXPECT_EQ(window_of(folder_ / "run.2.safetensors"), 3);
+    EXPECT_EQ(window_of(folder_ / "run.3.safetensors"), 1);
 }
 
 TEST_F(Checkpoint, ThePathIsNeverWithoutAFile) {

@@ -2,6 +2,7 @@
 #include <unroll/layers/module.hpp>
 
 #include <unroll/layers/rnn.hpp>
+#include <unroll/layers/sequential.hpp>
 #include <unroll/layers/stacked.hpp>
 #include <unroll/tests/layers/layer_support.hpp>
 
@@ -26,6 +27,14 @@ struct CharModel : Module {
           head(at / "head", {.in_features = 3, .out_features = vocab}) {}
 };
 
+/// A user's model that tells its place.
+struct ScopedModel : Module {
+    Scope<float> at;
+    Parameter<float> scale;
+    explicit ScopedModel(Scope<float> place) : at(place), scale(at.parameter("scale", {1}, init::constant<float>(1))) {}
+    const Scope<float>& scope() const { return at; }
+};
+
 TEST(Module, TheSummaryHasEveryParameterAndTheTotal) {
     ParameterStore<float> store(1);
     const CharModel<float> model(store, 7);
@@ -36,6 +45,37 @@ TEST(Module, TheSummaryHasEveryParameterAndTheTotal) {
     EXPECT_EQ(fmt::format("{}", store), text);
     EXPECT_EQ(fmt::format("{}", model.head.bias), fmt::format("{}", static_cast<const Var<float>&>(model.head.bias)));
     EXPECT_THAT(text, HasSubstr(std::to_string(7 * 4 + 12 * (4 + 3 + 1 + 1) + 3 * 7 + 7) + " parameters"));
+}
+
+TEST(Module, ALayerIsPrintedAsItsOwnParameters) {
+    ParameterStore<float> store(1);
+    const CharModel<float> model(store, 7);
+    const Scope<float> at(store);
+    const Linear<float> other(at / "header", {.in_features = 2, .out_features = 2});  // not below "head"
+    EXPECT_EQ(fmt::format("{}", model.head), "layer  parameter  shape        numbers\n"
+                                             "head   weight     (3, 7)            21\n"
+                                             "       bias       (7,)               7\n"
+                                             "28 parameters, 0.0 MiB\n");
+    EXPECT_THAT(fmt::format("{}", model.embed), HasSubstr("28 parameters"));
+    EXPECT_THAT(fmt::format("{}", model.rnn), HasSubstr(fmt::format("{} parameters", 12 * (4 + 3 + 1 + 1))));
+    EXPECT_EQ(fmt::format("{}", model.rnn), summary(model.rnn.scope()));
+    const Stacked<float, UserCell<float>> stacked(at / "stacked", Size(3), Size(2), {.num_layers = 2});
+    EXPECT_THAT(fmt::format("{}", stacked), AllOf(HasSubstr("stacked.layer0"), HasSubstr("stacked.layer1")));
+    const Bidirectional<float, UserCell<float>> both(at / "both", Size(3), Size(2));
+    EXPECT_THAT(fmt::format("{}", both), AllOf(HasSubstr("both.forward"), HasSubstr("both.backward")));
+    const Recurrent<float, UserCell<float>> one(at / "one", Size(3), Size(2));
+    EXPECT_THAT(fmt::format("{}", one), HasSubstr("one "));
+    const LayerNorm<float> norm(at / "norm", {.normalized_shape = 4});
+    EXPECT_THAT(fmt::format("{}", norm), HasSubstr("8 parameters"));
+    EXPECT_THAT(fmt::format("{}", Dropout<float>(at / "dropout", {})), HasSubstr("0 parameters"));
+    const Sequential<Linear<float>, Linear<float>> both_linear(at / "two",
+                                                               LinearOptions{.in_features = 2, .out_features = 3},
+                                                               LinearOptions{.in_features = 3, .out_features = 1});
+    EXPECT_THAT(fmt::format("{}", both_linear),
+                AllOf(HasSubstr("two.0"), HasSubstr("two.1"), HasSubstr("13 parameters")));
+    EXPECT_EQ(fmt::format("{}", ScopedModel{at / "own"}), "layer  parameter  shape       numbers\n"
+                                                          "own    scale      (1,)              1\n"
+                                                          "1 parameters, 0.0 MiB\n");
 }
 
 TEST(Module, AForwardHookSeesAndMayReplaceAnOutput) {

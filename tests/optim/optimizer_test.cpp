@@ -219,6 +219,17 @@ TEST(Optimizer, GroupsFollowTheLearningRateInProportion) {
     EXPECT_THAT(moved(), testing::Pointwise(testing::DoubleNear(1e-15), {0.05, 0.1, 0.25}));
 }
 
+TEST(Optimizer, ATiedParameterBelongsToTheGroupOfAnyOfItsNames) {
+    auto store = make_store<double>({{"embed.w", Shape{1}}, {"head.w", Shape{1}}, {"head.b", Shape{1}}});
+    store->tie("head.w", "embed.w");
+    SGD<double> sgd(*store, {.lr = 0.1});
+    sgd.add_group("head.w", [](SGDOptions& own) { own.lr = 0.2; });
+    sgd.add_group("embed.", [](SGDOptions& own) { own.lr = 0.5; });
+    for (const auto* entry : store->entries()) set_gradient(*store, *entry, [](Index) { return 1.0; });
+    sgd.step();
+    EXPECT_THAT(values_of(*store), testing::Pointwise(testing::DoubleNear(1e-15), {-0.2, -0.1}));
+}
+
 TEST(Optimizer, AMomentumThatIsSetTakesThePlaceOfTheOptions) {
     const auto run = [](double own, std::optional<double> set) {
         Problem<double> problem;

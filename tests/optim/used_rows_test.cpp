@@ -138,8 +138,11 @@ TEST(UsedRows, TheWholeGradientIsRightInAnyOrderOfCalls) {
     EXPECT_EQ(gradients.state(table.weight()), Gradients<float>::State::rows);
     expect_whole(0.5f, 0);
     gradients.zero();
-    gradients.data(table.weight())[5] = 7;  // written without having arrived
+    gradients.data(table.weight())[5] = 7;  // written without having arrived: what arrives is added
+    EXPECT_FALSE(gradients.has(table.weight()));
     add_rows();
+    EXPECT_EQ(gradients.raw(table.weight())[5], 7);
+    gradients.data(table.weight())[5] = 0;
     expect_whole(0.5f, 0);
     gradients.data(table.weight())[5] = 7;  // written into a gradient that has
     EXPECT_EQ(gradients.state(table.weight()), Gradients<float>::State::dense);

@@ -83,8 +83,8 @@ void expect_same_bits(const Plan& plan) {
 // Four steps and weights of 48 × 192: long and large enough to be packed.
 TEST(SameBits, AfterManyStepsWithAnyNumberOfThreadsAndRows) {
     const Index steps = test::by_test_size<Index>(50, 1000, 1000);
-    for (const Index batch : {1, 7, 50, 130})
-        expect_same_bits({.batch = batch, .seq_len = 4, .hidden = 48, .steps = steps});
+    for (const Index batch : {1, 7, 50}) expect_same_bits({.batch = batch, .seq_len = 4, .hidden = 48, .steps = steps});
+    expect_same_bits({.batch = 130, .seq_len = 4, .hidden = 48, .steps = steps / 10});
 }
 
 TEST(SameBits, WhereWeightsAreCutBecauseRowsAreFew) {

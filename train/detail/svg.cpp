@@ -1,4 +1,6 @@
 // Writing SVG.
+#include <unroll/autograd/error.hpp>
+#include <unroll/data/utf8.hpp>
 #include <unroll/train/detail/svg.hpp>
 #include <unroll/train/terminal.hpp>
 
@@ -19,6 +21,24 @@ struct Hue {
 constexpr std::array kHues{Hue{"#0969da", "#58a6ff"}, Hue{"#d4620a", "#f0883e"}, Hue{"#1a7f5a", "#3fb98f"},
                            Hue{"#8250df", "#bc8cff"}, Hue{"#bf3989", "#f778ba"}, Hue{"#7d6608", "#d4b106"},
                            Hue{"#57606a", "#8b949e"}, Hue{"#0e7490", "#39c5cf"}};
+
+// Bytes that are not UTF-8, and the two characters that XML cannot hold, become U+FFFD.
+std::string with_replacements(std::string_view text) {
+    std::u32string all;
+    while (!text.empty()) {
+        const auto first = static_cast<unsigned char>(text.front());
+        const std::size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+        try {
+            const char32_t c = decode_utf8(text.substr(0, length)).front();
+            all += c == 0xFFFE || c == 0xFFFF ? U'\uFFFD' : c;
+            text.remove_prefix(length);
+        } catch (const ValueError&) {
+            all += U'\uFFFD';
+            text.remove_prefix(1);
+        }
+    }
+    return encode_utf8(all);
+}
 
 }  // namespace
 
@@ -49,7 +69,7 @@ std::string style_sheet() {
 
 std::string escaped(std::string_view text) {
     std::string out;
-    for (const char c : without_controls(text)) {
+    for (const char c : without_controls(with_replacements(text))) {
         switch (c) {
         case '&': out += "&amp;"; break;
         case '<': out += "&lt;"; break;

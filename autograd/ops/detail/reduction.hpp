@@ -60,23 +60,18 @@ public:
     bool runs_reduced() const noexcept { return run_step_ == 0; }
     Index run() const noexcept { return length_[groups_ - 1]; }
 
+    /// Runs behind one another that belong to the same results, where runs are not reduced.
+    Index rows() const noexcept { return !runs_reduced() && groups_ > 1 ? length_[groups_ - 2] : 1; }
+
     /// f(first element of a run, first result), run by run.
     template <class F>
     void each_run(F f) const {
-        if (size_ == 0) return;
-        Index at[Shape::kMaxRank] = {};
-        Index in = 0, out = 0;
-        while (true) {
-            f(in, out);
-            in += run();
-            if (in == size_) return;
-            for (std::size_t g = groups_ - 1; g-- > 0;) {
-                out += step_[g];
-                if (++at[g] < length_[g]) break;
-                out -= step_[g] * length_[g];
-                at[g] = 0;
-            }
-        }
+        each_part(groups_ - 1, run(), f);
+    }
+    /// The same by rows() runs at a time.
+    template <class F>
+    void each_block(F f) const {
+        each_part(rows() > 1 ? groups_ - 2 : groups_ - 1, rows() * run(), f);
     }
     /// f(element, its result).
     template <class F>
@@ -103,6 +98,25 @@ public:
 
 private:
     static constexpr std::size_t kMost = Shape::kMaxRank + 1;
+
+    /// f(first element, first result) for parts of `size` elements, the groups from `inner` on.
+    template <class F>
+    void each_part(std::size_t inner, Index size, F f) const {
+        if (size_ == 0) return;
+        Index at[Shape::kMaxRank] = {};
+        Index in = 0, out = 0;
+        while (true) {
+            f(in, out);
+            in += size;
+            if (in == size_) return;
+            for (std::size_t g = inner; g-- > 0;) {
+                out += step_[g];
+                if (++at[g] < length_[g]) break;
+                out -= step_[g] * length_[g];
+                at[g] = 0;
+            }
+        }
+    }
 
     Index axes_[kMost] = {};
     std::size_t named_ = 0;

@@ -270,6 +270,51 @@ TEST(PointwiseRules, BranchesNotTakenKeepTheirNanToThemselves) {
         "relu", [](Symbol x) { return relu(sqrt(x) - 1); }, 0.0, 0.0);
     check(
         "clip", [](Symbol x) { return clip(log(x), -3, 3); }, 0.0, 0.0);
+    // Conditions inside each other.
+    check(
+        "pieces of sqrt",
+        [](Symbol x) {
+            const Symbol r = sqrt(x);
+            return where(x < 0, 0, where(x < 1, r, 2 * r));
+        },
+        -1.0, 0.0);
+    check(
+        "pieces of x log x",
+        [](Symbol x) {
+            const Symbol l = x * log(x);
+            return where(x == 0, 0, where(x < 1, l, 2 * l));
+        },
+        0.0, 0.0);
+    for (const double at : {-1.0, 0.0}) {
+        check(
+            "minimum inside", [](Symbol x) { return where(x > 0, minimum(sqrt(x), 1), 0); }, at, 0.0);
+        check(
+            "maximum inside", [](Symbol x) { return where(x > 0, maximum(sqrt(x), 0.1), 0); }, at, 0.0);
+        check(
+            "leaky_relu inside", [](Symbol x) { return where(x > 0, leaky_relu(sqrt(x) - 1), 0); }, at, 0.0);
+        check(
+            "elu inside", [](Symbol x) { return where(x > 0, elu(log(x)), 0); }, at, 0.0);
+        check(
+            "pieces of a root",
+            [](Symbol x) {
+                const Symbol r = sqrt(x);
+                return where(x > 0, where(r <= 1, 0.5 * square(r), r - 0.5), 0);
+            },
+            at, 0.0);
+        check(
+            "two inside",
+            [](Symbol x) {
+                const Symbol r = sqrt(x);
+                return where(x > 0, where(x < 1, r, 0) + where(x < 2, 2 * r, 0), 0);
+            },
+            at, 0.0);
+        check(
+            "one branch masked", [](Symbol x) { return where(x > 0, where(x > 4, sqrt(x), 3 * x), 7 * x); }, at, 7.0);
+    }
+    check(
+        "taken", [](Symbol x) { return where(x > 0, where(x > 4, sqrt(x), 3 * x), 7 * x); }, 16.0, 0.125);
+    check(
+        "taken", [](Symbol x) { return where(x > 0, where(x > 4, sqrt(x), 3 * x), 7 * x); }, 2.0, 3.0);
 }
 
 }  // namespace

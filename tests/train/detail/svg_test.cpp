@@ -16,6 +16,12 @@ TEST(Svg, TextIsEscaped) {
     EXPECT_EQ(unroll::detail::escaped(std::string_view("\0\x1b", 2)), "??");
 }
 
+TEST(Svg, WhatXmlCannotHoldIsReplaced) {
+    EXPECT_EQ(unroll::detail::escaped("caf\xE9 <\x9F\xC3"), "caf\uFFFD &lt;\uFFFD\uFFFD");
+    EXPECT_EQ(unroll::detail::escaped("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");  // a surrogate
+    EXPECT_EQ(unroll::detail::escaped("\uFFFD\uFFFE\uFFFF\U0001FFFF"), "\uFFFD\uFFFD\uFFFD\U0001FFFF");
+}
+
 TEST(Svg, PathsBreakAtGapsAndPointsAloneAreDots) {
     const std::vector<Point> points{{1, 2}, {3, 4}, kGap, {5, 6}, kGap, {7, 8}, {9, 10.25}};
     EXPECT_EQ(unroll::detail::path_of(points), "M1.0 2.0L3.0 4.0M7.0 8.0L9.0 10.2");

@@ -1,0 +1,92 @@
+// Looks into a tape: the first value that is not finite, counts, dump, drawing; how values are printed.
+#include "tape_support.hpp"
+
+#include "../support/error_message.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace unroll {
+namespace {
+
+using test::error_message;
+using test::kInput;
+using test::Model;
+using test::values;
+using ::testing::HasSubstr;
+
+TEST(TapeView, FirstNonFiniteValueIsNamedWithOpModuleAndTimeStep) {
+    Model m;
+    const Scope<double> at = Scope<double>(m.store) / "rnn" / "layer0";
+    Tape<double> tape({.check_finite = true});
+    const auto guard = at.enter();
+    Var<double> h = linear<double>(kInput, m.w);
+    for (Index t = 0; t < 5; ++t) {
+        const detail::StepGuard step(t);
+        if (t < 3) {
+            h = tanh(h);
+            continue;
+        }
+        const std::string message = error_message<NonFiniteError>([&] { log(h * 0.0 - 1.0); });
+        EXPECT_THAT(message, HasSubstr("[log]"));
+        EXPECT_THAT(message, HasSubstr("rnn.layer0"));
+        EXPECT_THAT(message, HasSubstr("time step 3"));
+        break;
+    }
+}
+
+TEST(TapeView, FirstNonFiniteGradientIsNamed) {
+    Tape<double> tape({.check_finite = true});
+    Var<double> x(values({2}, {0, 1}));
+    tape.watch(x);
+    Var<double> y;
+    {
+        const detail::StepGuard step(4);
+        y = sqrt(x);
+    }
+    const std::string message = error_message<NonFiniteError>([&] { tape.backward(sum(y)); });
+    EXPECT_THAT(message, HasSubstr("[sqrt]"));
+    EXPECT_THAT(message, HasSubstr("time step 4"));
+    EXPECT_THAT(message, HasSubstr("gradient"));
+}
+
+TEST(TapeView, AValueThatIsNotFiniteLeavesNoNodeBehind) {
+    Tape<double> tape({.check_finite = true});
+    const Var<double> x(values({2}, {1, 0}));
+    tape.watch(x);
+    const Var<double> y = x * 2.0;
+    EXPECT_THROW(log(y), NonFiniteError);
+    EXPECT_EQ(tape.node_count(), 1);
+}
+
+TEST(TapeView, CountDumpAndDrawingNameWhatIsThere) {
+    Model m;
+    Tape<double> tape;
+    const auto loss = m.loss(kInput);
+    const auto count = tape.count();
+    Index nodes = 0;
+    for (const TapeCount& c : count) {
+        nodes += c.nodes;
+        // tanh keeps its result (4, 2); linear keeps its input (4, 3), and the weight belongs to the store.
+        if (c.op == "tanh") {
+            EXPECT_EQ(c.saved_bytes, 4 * 2 * 8);
+        }
+        if (c.op == "linear") {
+            EXPECT_EQ(c.saved_bytes, 4 * 3 * 8);
+        }
+    }
+    EXPECT_EQ(nodes, 3);
+    EXPECT_THAT(tape.dump(), HasSubstr("linear(const, w, b)"));
+    EXPECT_THAT(tape.graphviz(), HasSubstr("digraph"));
+    EXPECT_THAT(tape.graphviz(), HasSubstr("tanh  (4, 2)"));
+}
+
+TEST(TapeView, FormattersShowShapesAndValues) {
+    EXPECT_EQ(fmt::format("{}", Shape{2, 3}), "(2, 3)");
+    EXPECT_EQ(fmt::format("{}", Var<double>(values({2}, {1, 2}))), "Var(2,) [1, 2]");
+    EXPECT_EQ(fmt::format("{}", Var<double>()), "Var(empty)");
+}
+
+}  // namespace
+}  // namespace unroll
