@@ -39,11 +39,21 @@ struct Checkpoint {
     void backward(Backward<Real>& b) const {
         ChildTape<Real> child(b.tape());
         Vars<Real> again;
+        DrawLog drawn;
         {
             const DrawReplay replay(*draws);
+            const DrawRecorder recorder(drawn);
             again = (*function)(inputs);
         }
         child.pause();
+        if (drawn.counters.size() != draws->counters.size())
+            detail::fail_usage("checkpoint",
+                               "the function draws fewer random numbers when it runs again (was the store set to "
+                               "evaluation since?)");
+        bool alike = static_cast<Index>(again.size()) == b.outputs();
+        for (std::size_t k = 0; alike && k < again.size(); ++k)
+            alike = again[k].shape() == b.out_shape(static_cast<Index>(k));
+        if (!alike) detail::fail_usage("checkpoint", "the function has other results when it runs again");
         Vars<Real> reached;
         std::vector<Tensor<Real>, detail::PoolAllocator<Tensor<Real>>> upstream;
         for (std::size_t k = 0; k < again.size(); ++k) {

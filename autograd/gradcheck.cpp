@@ -55,7 +55,7 @@ public:
         for (const Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512})
             if (isa_available(isa)) run(isa);
         if (result_.comparisons.empty() && !allow_empty)
-            result_.problems.push_back("nothing was compared: no output and no operand has an entry");
+            result_.problems.push_back("nothing was compared: no output and no operand has an entry that is a number");
         if (right_.inputs_changed() || tested_.inputs_changed())
             result_.problems.push_back("the function changed the elements of an input");
         return std::move(result_);
@@ -89,10 +89,9 @@ private:
         for (Index i = 0; i < shape.size(); ++i)
             if (!(std::isnan(tested[i]) && std::isnan(right[i])))
                 pairs.push_back({i, static_cast<double>(tested[i]), right[i], 1, noise});
-        GradcheckComparison c =
-            compare(fmt::format("{} in float ({})", kind, isa_name(isa)), std::move(name), shape, pairs, 0, bar_);
-        c.entries = shape.size();
-        result_.comparisons.push_back(std::move(c));
+        if (pairs.empty()) return;  // NaN alone shows nothing
+        result_.comparisons.push_back(
+            compare(fmt::format("{} in float ({})", kind, isa_name(isa)), std::move(name), shape, pairs, 0, bar_));
     }
 
     double bar_;

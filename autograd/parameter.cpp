@@ -53,9 +53,12 @@ template <class Real>
 Parameter<Real> Scope<Real>::parameter(std::string_view name, const Shape& shape, const Initializer<Real>& initial,
                                        bool transposed) const {
     const std::string full = path_of_part(name);
-    detail::ParameterEntry<Real>& entry = store_->add(full, shape, transposed);
+    if (store_->contains(full)) throw UsageError(fmt::format("[parameter] the name {} is taken already", full));
     RandomStream random(store_->seed(), full);
-    initial(std::span<Real>(entry.value->data, static_cast<std::size_t>(shape.size())), shape, random);
+    Tensor<Real> values = zeros<Real>(shape);  // an initialiser that throws leaves nothing behind
+    initial(std::span<Real>(values.data(), values.size()), shape, random);
+    detail::ParameterEntry<Real>& entry = store_->add(full, shape, transposed);
+    std::copy_n(values.data(), values.size(), entry.value->data);
     return Parameter<Real>(entry);
 }
 
@@ -110,7 +113,7 @@ ParameterStore<Real>::~ParameterStore() = default;
 
 template <class Real>
 typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name, const Shape& shape, bool transposed) {
-    if (by_name_.contains(name)) throw UsageError(fmt::format("[parameter] the name {} is taken already", name));
+    UNROLL_ASSERT(!by_name_.contains(name));
     if (transposed) UNROLL_ASSERT(shape.rank() == 2);
     constexpr Index step = kAlign / static_cast<Index>(sizeof(Real));
     const Index padded = (shape.size() + step - 1) / step * step;

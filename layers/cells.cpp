@@ -19,6 +19,8 @@ Index checked(const Scope<Real>& at, std::string_view layer, const CellOptions& 
     if (o.proj_size < 0 || o.proj_size >= o.hidden_size)
         detail::fail_value(layer, fmt::format("proj_size must be 0 (none) to hidden_size − 1 = {}; got {}",
                                               Index(o.hidden_size) - 1, o.proj_size));
+    if (layer != "LSTM" && (o.proj_size != 0 || o.forget_bias))
+        detail::fail_value(layer, "proj_size and forget_bias are options of an LSTM");
     if (o.forget_bias && !o.bias) detail::fail_value(layer, "forget_bias needs bias = true");
     return o.hidden_size;
 }

@@ -52,6 +52,25 @@ Var<Real> choose(const Var<Real>& mask, const Var<Real>& yes, const Var<Real>& n
     return pointwise([](auto m, auto a, auto b) { return where(m, a, b); }, mask, yes, no);
 }
 
+/// x (T, B, …) with zeros behind each row's length if something there is not finite: in a backward pass even a zero gradient
+/// times NaN is NaN.
+template <class Real>
+Var<Real> without_padding(Var<Real> x, const IntTensor& lengths) {
+    using std::isfinite;
+    const Index steps = x.shape()[0], batch = x.shape()[1], features = x.shape()[2];
+    Tensor<Real> mask = empty<Real>({steps, batch, 1});
+    bool clean = true;
+    for (Index t = 0; t < steps; ++t)
+        for (Index b = 0; b < batch; ++b) {
+            const Index row = t * batch + b;
+            const bool runs = t < lengths.data()[b];
+            mask.data()[row] = Real(runs ? 1 : 0);
+            if (!runs)
+                for (Index i = 0; i < features; ++i) clean = clean && isfinite(x.data()[row * features + i]);
+        }
+    return clean ? x : choose(Var<Real>(std::move(mask)), x, Var<Real>(0));
+}
+
 /// Steps begin ≤ i < end of a loop of `total`, counted in the order in which they run.
 struct Steps {
     Index begin, end, total;
@@ -210,6 +229,7 @@ Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Re
     Vars<Real> own(state.begin(), state.end());  // the caller's is replaced when all has gone well
     for (std::size_t k = 0; k < own.size(); ++k)
         if (!own[k]) own[k] = zero_state<Real>(shape_of_state(k));
+    if (options.lengths) x = without_padding(std::move(x), *options.lengths);
     if (cell.project && !options.projected) x = cell.project(cell.cell, std::move(x));
     Var<Real> output = run_loop<Real>(std::move(x), own, cell, options);
     if (guard.first()) output = at.leave(std::move(output));

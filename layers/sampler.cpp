@@ -116,9 +116,10 @@ double total_of(std::span<const Weight> w) {
 template <class Real, class Weight>
 double set_weights(std::span<const Real> logits, double temperature, std::span<Weight> w) {
     const Real largest = largest_of(logits);
-    // A finite factor, so that it leaves the largest at 0; everything else underflows to weight 0 where it is that large.
+    // Neither ∞, which would not leave the largest at 0, nor 0, which would make NaN of −∞.
     const Weight factor =
-        static_cast<Weight>(std::min(1.0 / temperature, static_cast<double>(std::numeric_limits<Weight>::max())));
+        static_cast<Weight>(std::clamp(1.0 / temperature, static_cast<double>(std::numeric_limits<Weight>::min()),
+                                       static_cast<double>(std::numeric_limits<Weight>::max())));
     for (std::size_t i = 0; i < logits.size(); ++i) w[i] = static_cast<Weight>(logits[i] - largest) * factor;
     if constexpr (std::is_same_v<Weight, float>)
         detail::kernels().exp(w.data(), w.data(), static_cast<std::int64_t>(w.size()));

@@ -18,7 +18,8 @@ double GradientCheck::spread(std::size_t o) const {
 
 double GradientCheck::largest(std::size_t set, std::size_t o) const {
     double largest = 0;
-    for (const double x : sweeps_[set].gradients[o].storage()) largest = std::max(largest, std::abs(x));
+    for (const double x : sweeps_[set].gradients[o].storage())
+        if (std::isfinite(x)) largest = std::max(largest, std::abs(x));
     return largest;
 }
 
@@ -94,8 +95,8 @@ std::pair<std::vector<double>, double> GradientCheck::best_difference(std::size_
         for (std::size_t s = 0; s < sets_.size(); ++s) {
             const double allowed = std::max(options_.difference_bar * probe.norm * largest(s, o), 16 * rounding_ / h);
             const double off = std::abs(sum_over(sets_[s], d) - analytic(s, o, probe));
-            if (off == 0) continue;
-            excess = std::max(excess, std::isnan(off) ? std::numeric_limits<double>::max() : off / allowed);
+            if (off <= allowed * excess) continue;
+            excess = std::isfinite(off) ? off / allowed : std::numeric_limits<double>::max();
         }
         if (best.first.empty() || excess < least) {
             least = excess;

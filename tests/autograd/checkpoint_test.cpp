@@ -117,6 +117,25 @@ TEST(Checkpoint, TooManyResultsAreRefused) {
     EXPECT_EQ(tape.node_count(), before);
 }
 
+TEST(Checkpoint, AFunctionThatDoesSomethingElseWhenItRunsAgainIsRefused) {
+    const Var<double> x(full<double>({2}, 0.3));
+    RandomStream random(3, "mask");
+    bool first = true;
+    const auto refused = [&](const CheckpointFunction<double>& function) {
+        first = true;
+        Tape<double> tape;
+        tape.watch(x);
+        const Var<double> y = checkpoint<double>(function, Vars<double>{x})[0];
+        first = false;
+        EXPECT_THROW(tape.backward(sum(y)), UsageError);
+    };
+    refused([&](std::span<const Var<double>> in) {
+        return Vars<double>{in[0] * (first ? 1.0 + random.uniform(0, 1) : 1.0)};
+    });
+    refused([&](std::span<const Var<double>> in) { return Vars<double>(first ? 1 : 2, in[0] * 2.0); });
+    refused([&](std::span<const Var<double>> in) { return Vars<double>{first ? in[0] * 2.0 : sum(in[0])}; });
+}
+
 TEST(Checkpoint, WithoutATapeIsAPlainCall) {
     Model m;
     const auto out =

@@ -441,6 +441,38 @@ TEST(Gradcheck, LeavesTheCallersTapeAlone) {
     EXPECT_EQ(tape.gradient(x)(), 4.0);
 }
 
+// ---- Gradients that are infinite ----
+
+/// y = x^0.3; the gradient is too large by a factor, and infinite at 0 whatever it is.
+template <class Real>
+struct Root {
+    static constexpr std::string_view name = "root";
+    double factor;
+    void infer(Shapes& s) const { s.output(s.in(0)); }
+    void forward(Forward<Real>& f) const {
+        using std::pow;
+        for (Index i = 0; i < f.in(0).size; ++i) f.out(0)[i] = pow(f.in(0)[i], Real(0.3));
+        f.save_in(0);
+    }
+    void backward(Backward<Real>& b) const {
+        using std::pow;
+        const auto g = b.grad(0);
+        for (Index i = 0; i < g.size; ++i) g.add(i, b.gout(0)[i] * (factor * 0.3) * pow(b.in(0)[i], Real(-0.7)));
+    }
+};
+
+TEST(Gradcheck, AnInfiniteEntryDoesNotHideTheOthers) {
+    Tensor<double> x = empty<double>({3});
+    x(0) = 0, x(1) = 4, x(2) = 9;
+    const auto check = [&](double factor) {
+        return gradcheck(
+            {.check_differences = false},
+            [=](auto v) { return apply(Root<typename decltype(v)::value_type>{factor}, v); }, x);
+    };
+    EXPECT_TRUE(check(1)) << to_string(check(1));
+    EXPECT_FALSE(check(1.5));
+}
+
 // ---- Float against double ----
 
 /// y = x², in float with a relative error of `off` epsilons in value or gradient.
@@ -497,6 +529,7 @@ TEST(FloatAgainstDouble, CoversModelsAndEveryInstructionSet) {
     EXPECT_TRUE(result) << to_string(result);
     EXPECT_TRUE(find(result, "gradient in float (baseline)", "second.weight"));
     EXPECT_FALSE(compare_float_double([](auto x) { return x * 2; }, zeros<double>({0})));
+    EXPECT_FALSE(compare_float_double([](auto x) { return sqrt(x); }, full<double>({2}, -1.0))) << "NaN everywhere";
     EXPECT_TRUE(compare_float_double(
                     {.allow_empty = true}, [](auto x) { return x * 2; }, zeros<double>({0}))
                     .problems.empty());

@@ -134,6 +134,20 @@ TEST(WatchedParameter, WithoutAGradientIsZero) {
     EXPECT_THAT(list(w.gradient()), ElementsAre(3, 3));
 }
 
+// ---- Initial values ----
+
+TEST(Parameter, AnInitialiserThatThrowsLeavesNothingBehind) {
+    ParameterStore<double> store;
+    const Scope<double> at(store);
+    EXPECT_THROW(at.parameter("w", {5}, [](std::span<double>, const Shape&, RandomStream&) { throw ValueError("no"); }),
+                 ValueError);
+    EXPECT_EQ(store.parameter_count(), 0);
+    EXPECT_FALSE(store.contains("w"));
+    at.parameter("w", {5}, constant(2));
+    EXPECT_THROW(at.parameter("w", {5}, constant(3)), UsageError);
+    EXPECT_THAT(list(store.at("w").value()), ElementsAre(2, 2, 2, 2, 2));
+}
+
 // ---- Gradients written by hand ----
 
 TEST(Gradient, WrittenByHandCountsAndWhatArrivesIsAdded) {

@@ -160,5 +160,17 @@ TEST(Cells, GradientsAreRightAndFloatFollowsDoubleOnEveryInstructionSet) {
         EXPECT_TRUE(result.passed()) << to_string(result);
 }
 
+TEST(Cells, OptionsOfAnotherCellAreRefused) {
+    ParameterStore<double> store;
+    const Scope<double> at(store);
+    const CellOptions projected{.input_size = 3, .hidden_size = 4, .proj_size = 2},
+        biased{.input_size = 3, .hidden_size = 4, .forget_bias = 1.0};
+    for (const CellOptions& o : {projected, biased}) {
+        EXPECT_THROW(GRUCell<double>(at, o), ValueError);
+        EXPECT_THROW(RNNCell<double>(at, o), ValueError);
+    }
+    EXPECT_TRUE(store.entries().empty());
+}
+
 }  // namespace
 }  // namespace unroll

@@ -134,6 +134,7 @@ TEST(Sampler, ExtremeLogitsAndTemperaturesNeitherOverflowNorDivideByZero) {
     EXPECT_EQ(frequencies<double>({.temperature = 5e-324}, {1, 1.5, 1.25}, 100)[1], 1);
     const auto flat = frequencies({.temperature = 1e300}, {-50, 50}, 2000);
     EXPECT_NEAR(flat[0], 0.5, 0.06);
+    EXPECT_NEAR(frequencies({.temperature = 1e300}, {-50, -kInfinity, 50}, 2000)[2], 0.5, 0.06);
     const auto masked = frequencies({}, {-kInfinity, 0, 0}, 1000);
     EXPECT_EQ(masked[0], 0);
     EXPECT_NEAR(masked[1], 0.5, 0.08);
