@@ -189,7 +189,7 @@ void Gradients<Real>::add_rows(const Entry& entry, const std::int64_t* indices, 
     part.state = State::rows;
     if (part.places.empty()) part.places.resize(static_cast<std::size_t>(entry.shape[0]), -1);
     const auto used = static_cast<Index>(part.rows.size());
-    if (used + count > part.capacity) {
+    if (!part.packed || used + count > part.capacity) {
         const Index capacity = std::max(used + count, 2 * part.capacity);
         auto larger =
             detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(capacity * width) * sizeof(Real)));
