@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <mutex>
+#include <system_error>
 #include <unordered_map>
 
 namespace unroll::detail {
@@ -14,6 +15,8 @@ Place& current_place() noexcept {
     thread_local constinit Place place;
     return place;
 }
+
+std::string system_text(int error_number) { return std::generic_category().message(error_number); }
 
 namespace {
 
@@ -75,6 +78,10 @@ void fail_index(std::string_view op, std::string_view message) {
 
 void fail_usage(std::string_view op, std::string_view message) {
     throw UsageError(fmt::format("[{}] {}{}", op, message, place_suffix(current_place())));
+}
+
+void fail_read(std::string_view name, std::string_view reason) {
+    throw IoError(fmt::format("cannot read '{}': {}", name, reason));
 }
 
 void fail_internal(const char* condition, const char* file, int line) {

@@ -72,6 +72,9 @@ std::uint32_t intern_path(std::string_view path);
 /// The path of a number.
 const std::string& path_of(std::uint32_t number);
 
+/// What the system says of an error number (of errno).
+std::string system_text(int error_number);
+
 /// " (in model.rnn.layer0, time step 3)", or nothing outside modules and loops.
 std::string place_suffix(Place place);
 
@@ -82,6 +85,8 @@ std::string place_suffix(Place place);
 [[noreturn]] void fail_value(std::string_view op, std::string_view message);
 [[noreturn]] void fail_index(std::string_view op, std::string_view message);
 [[noreturn]] void fail_usage(std::string_view op, std::string_view message);
+/// Throws IoError: "cannot read 'name': reason".
+[[noreturn]] void fail_read(std::string_view name, std::string_view reason);
 [[noreturn]] void fail_internal(const char* condition, const char* file, int line);
 
 /// Names a module for as long as it lives.

@@ -17,11 +17,7 @@ std::array<std::uint32_t, 4> random_block(std::uint64_t seed, std::uint64_t stre
     return {words[0], words[1], words[2], words[3]};
 }
 
-std::uint64_t stream_of(std::string_view name) noexcept {
-    detail::Fnv1a hash;
-    for (const char c : name) hash.take(static_cast<unsigned char>(c));
-    return hash.hash;
-}
+std::uint64_t stream_of(std::string_view name) noexcept { return detail::Fnv1a().take_each(name).hash; }
 
 namespace {
 thread_local constinit DrawLog* recording = nullptr;

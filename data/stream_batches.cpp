@@ -27,13 +27,6 @@ void reshape(IntTensor& array, Index steps, Index streams) {
     array.resize({static_cast<std::size_t>(steps), static_cast<std::size_t>(streams)});
 }
 
-// Tells one text from another of the same length, in a millisecond per million entries.
-std::uint64_t fingerprint_of(const IntTensor& ids) {
-    detail::Fnv1a hash;
-    for (std::size_t i = 0; i < ids.size(); ++i) hash.take(static_cast<std::uint64_t>(ids.data()[i]));
-    return hash.hash;
-}
-
 template <class Value>
 void check_same(const nlohmann::json& state, const char* field, Value ours) {
     const auto saved = state.at(field).get<Value>();
@@ -66,7 +59,7 @@ StreamBatcher::StreamBatcher(IntTensor ids, const StreamOptions& options)
                             ? fmt::format(" = {}", batch_size_ * seq_len_ + 1)
                             : std::string()));
     if (random_offset_ && windows_ > 1 && count - 1 - predictions_per_pass() < seq_len_ - 1) --windows_;
-    fingerprint_ = fingerprint_of(ids_);
+    fingerprint_ = detail::Fnv1a().take_each(ids_).hash;  // a millisecond per million entries
     reshape(batch_.inputs, seq_len_, batch_size_);
     reshape(batch_.targets, seq_len_, batch_size_);
     batch_.predictions = batch_size_ * seq_len_;

@@ -14,12 +14,6 @@
 namespace unroll {
 namespace {
 
-[[noreturn]] void fail_read(const std::filesystem::path& path, std::string_view reason) {
-    throw IoError(fmt::format("cannot read '{}': {}", path.string(), reason));
-}
-
-std::string text_of(int error_number) { return std::generic_category().message(error_number); }
-
 struct Descriptor {
     int number;
     ~Descriptor() {
@@ -31,10 +25,10 @@ struct Descriptor {
 
 std::string read_text_file(const std::filesystem::path& path) {
     const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (file.number < 0) fail_read(path, text_of(errno));
+    if (file.number < 0) detail::fail_read(path.string(), detail::system_text(errno));
     struct stat about {};
-    if (::fstat(file.number, &about) != 0) fail_read(path, text_of(errno));
-    if (S_ISDIR(about.st_mode)) fail_read(path, "it is a folder");
+    if (::fstat(file.number, &about) != 0) detail::fail_read(path.string(), detail::system_text(errno));
+    if (S_ISDIR(about.st_mode)) detail::fail_read(path.string(), "it is a folder");
 
     // The size is only a first guess: a pipe has none and a file may grow.
     std::string text(static_cast<std::size_t>(about.st_size) + 1, '\0');
@@ -43,11 +37,11 @@ std::string read_text_file(const std::filesystem::path& path) {
         if (count == text.size()) text.resize(2 * text.size() + 4096);
         const ssize_t got = ::read(file.number, text.data() + count, text.size() - count);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) fail_read(path, text_of(errno));
+        if (got < 0) detail::fail_read(path.string(), detail::system_text(errno));
         if (got == 0) break;
         count += static_cast<std::size_t>(got);
     }
-    if (count == 0) fail_read(path, "it is empty");
+    if (count == 0) detail::fail_read(path.string(), "it is empty");
     text.resize(count);
     return text;
 }

@@ -37,18 +37,30 @@ char32_t decode_long(std::string_view bytes, std::size_t& at) {
     return code_point;
 }
 
+// One code point from `at`, which it moves on.
+char32_t decode_one(std::string_view bytes, std::size_t& at) {
+    const auto byte = static_cast<unsigned char>(bytes[at]);
+    return byte < 0x80 ? bytes[at++] : decode_long(bytes, at);
+}
+
 }  // namespace
 
 std::u32string decode_utf8(std::string_view bytes) {
     std::u32string code_points;
     code_points.reserve(bytes.size());
+    for (std::size_t at = 0; at < bytes.size();) code_points.push_back(decode_one(bytes, at));
+    return code_points;
+}
+
+std::u32string decode_utf8_lossy(std::string_view bytes) {
+    std::u32string code_points;
+    code_points.reserve(bytes.size());
     for (std::size_t at = 0; at < bytes.size();) {
-        const auto byte = static_cast<unsigned char>(bytes[at]);
-        if (byte < 0x80) {
-            code_points.push_back(byte);
+        try {
+            code_points.push_back(decode_one(bytes, at));
+        } catch (const ValueError&) {
+            code_points.push_back(U'\uFFFD');
             ++at;
-        } else {
-            code_points.push_back(decode_long(bytes, at));
         }
     }
     return code_points;

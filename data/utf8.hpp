@@ -10,6 +10,9 @@ namespace unroll {
 /// surrogate, and anything above U+10FFFF are a ValueError that names the byte offset (from 0) and the fault.
 std::u32string decode_utf8(std::string_view bytes);
 
+/// The same of any bytes: each byte that is not part of a character becomes U+FFFD, the replacement character.
+std::u32string decode_utf8_lossy(std::string_view bytes);
+
 /// Appends the one to four bytes of a code point; a surrogate or a number above U+10FFFF is a ValueError.
 void append_utf8(std::string& bytes, char32_t code_point);
 std::string encode_utf8(std::u32string_view code_points);

@@ -21,17 +21,15 @@ constexpr std::size_t kGathered = std::size_t{1} << 16;  // bytes held back befo
     throw IoError(fmt::format("cannot write '{}': {}", path.string(), reason));
 }
 
-std::string text_of(int error_number) { return std::generic_category().message(error_number); }
-
 // The file that a chain of links ends at; it need not exist yet.
 std::filesystem::path follow_links(const std::filesystem::path& path) {
     std::filesystem::path at = path;
     std::error_code ignored;
     for (int links = 0; std::filesystem::is_symlink(at, ignored); ++links) {
-        if (links == 40) fail_write(path, text_of(ELOOP));
+        if (links == 40) fail_write(path, detail::system_text(ELOOP));
         std::error_code error;
         const std::filesystem::path next = std::filesystem::read_symlink(at, error);
-        if (error) fail_write(path, text_of(error.value()));
+        if (error) fail_write(path, detail::system_text(error.value()));
         at = at.parent_path() / next;  // an absolute `next` replaces the whole
     }
     return at;
@@ -69,11 +67,11 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
     target_ = follow_links(path);
     struct stat before {};
     const bool exists = ::stat(target_.c_str(), &before) == 0;
-    if (!exists && errno != ENOENT) fail_write(path, text_of(errno));
+    if (!exists && errno != ENOENT) fail_write(path, detail::system_text(errno));
     if (exists && S_ISDIR(before.st_mode)) fail_write(path, "it is a folder");
     // Renaming onto /dev/null would put a file in the place of the device.
     if (exists && !S_ISREG(before.st_mode)) fail_write(path, "it is not a regular file");
-    if (exists && ::access(target_.c_str(), W_OK) != 0) fail_write(path, text_of(errno));
+    if (exists && ::access(target_.c_str(), W_OK) != 0) fail_write(path, detail::system_text(errno));
     descriptor_ = open_beside(target_, temporary_);
     if (descriptor_ < 0) {
         const int error_number = errno;
@@ -81,8 +79,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
         const std::filesystem::path folder = folder_of(target_);
         if (error_number == ENOENT && !std::filesystem::exists(folder, ignored))
             fail_write(path, fmt::format("the folder '{}' does not exist", folder.string()));
-        fail_write(path,
-                   fmt::format("cannot create a file in the folder '{}': {}", folder.string(), text_of(error_number)));
+        fail_write(path, fmt::format("cannot create a file in the folder '{}': {}", folder.string(),
+                                     detail::system_text(error_number)));
     }
     if (exists && ::fchmod(descriptor_, before.st_mode & 07777) != 0) fail(errno);
 }
@@ -142,7 +140,7 @@ void AtomicFile::discard() noexcept {
 
 void AtomicFile::fail(int error_number) {
     discard();
-    fail_write(path_, text_of(error_number));
+    fail_write(path_, detail::system_text(error_number));
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {

@@ -22,37 +22,26 @@ constexpr std::uint64_t kVersion = 1;
 constexpr const char* kMark = "unroll";
 constexpr std::array<std::string_view, 2> kKinds{"model", "checkpoint"};
 
-/// 64-bit FNV-1a in hexadecimal: what shows a bit that has fallen over.
-class Checksum {
-public:
-    void take(std::span<const std::byte> bytes) {
-        for (const std::byte b : bytes) hash_.take(static_cast<std::uint64_t>(b));
-    }
-    void take(const std::string& text) { take(std::as_bytes(std::span(text))); }
-    std::string text() const { return fmt::format("{:016x}", hash_.hash); }
+std::string hexadecimal(const detail::Fnv1a& sum) { return fmt::format("{:016x}", sum.hash); }
 
-private:
-    detail::Fnv1a hash_;
-};
-
-/// Over names, types, shapes and bytes of all tensors.
+/// Over names, types, shapes and bytes of all tensors: what shows a bit that has fallen over.
 std::string tensor_checksum(const StateDict& dict) {
-    Checksum sum;
+    detail::Fnv1a sum;
     for (const StateDict::Entry& entry : dict.entries()) {
         if (entry.is_json()) continue;
         const StoredTensor& tensor = entry.tensor();
-        sum.take(fmt::format("{} {} {};", entry.name, to_string(tensor.dtype()), to_string(tensor.shape())));
-        sum.take(tensor.bytes());
+        sum.take_each(fmt::format("{} {} {};", entry.name, to_string(tensor.dtype()), to_string(tensor.shape())));
+        sum.take_each(tensor.bytes());
     }
-    return sum.text();
+    return hexadecimal(sum);
 }
 
 /// Over names and texts of all JSON entries.
 std::string metadata_checksum(const StateDict& dict) {
-    Checksum sum;
+    detail::Fnv1a sum;
     for (const StateDict::Entry& entry : dict.entries())
-        if (entry.is_json()) sum.take(fmt::format("{} {};", entry.name, entry.json_text()));
-    return sum.text();
+        if (entry.is_json()) sum.take_each(fmt::format("{} {};", entry.name, entry.json_text()));
+    return hexadecimal(sum);
 }
 
 StateDict marked(const StateDict& dict, std::string_view kind) {
@@ -81,9 +70,7 @@ std::string_view kind_of(const StateDict& dict) {
 
 // Only the header is read before the file is known to be what it should be.
 StateDict load(const fs::path& path, std::string_view kind) {
-    const auto fail = [&](std::string_view reason) {
-        throw IoError(fmt::format("cannot read '{}': {}", path.string(), reason));
-    };
+    const auto fail = [&](std::string_view reason) { detail::fail_read(path.string(), reason); };
     const SafetensorsInfo info = read_safetensors_info(path);
     const std::string_view found = unroll::kind_of(info);
     if (found.empty()) fail(fmt::format("it is a safetensors file of another program, not a {} of unroll", kind));

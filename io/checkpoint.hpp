@@ -31,7 +31,7 @@ namespace unroll {
 /// metadata. @throws IoError as write_safetensors; ValueError if an entry is called "unroll"
 void save_model(const std::filesystem::path& path, const StateDict& model);
 /// What save_model wrote. @throws IoError as read_safetensors, for a file that is no model file of a known version (weights
-/// of another program are read by read_safetensors), or for tensors with another checksum than those that were written
+/// of another program are read by read_safetensors), or for tensors or metadata with another checksum than was written
 StateDict load_model(const std::filesystem::path& path);
 
 struct CheckpointOptions {

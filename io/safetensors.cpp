@@ -20,12 +20,6 @@
 namespace unroll {
 namespace {
 
-[[noreturn]] void fail_read(const std::string& name, std::string_view reason) {
-    throw IoError(fmt::format("cannot read '{}': {}", name, reason));
-}
-
-std::string text_of(int error_number) { return std::generic_category().message(error_number); }
-
 /// Bytes that are read from any place, in memory or in a file.
 class Source {
 public:
@@ -60,13 +54,13 @@ public:
     explicit FileSource(const std::filesystem::path& path) : Source(path.string(), 0) {
         // Opening a pipe without O_NONBLOCK would wait for somebody to write into it.
         descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (descriptor_ < 0) fail_read(name_, text_of(errno));
+        if (descriptor_ < 0) detail::fail_read(name_, detail::system_text(errno));
         try {
             struct stat about {};
-            if (::fstat(descriptor_, &about) != 0) fail_read(name_, text_of(errno));
-            if (S_ISDIR(about.st_mode)) fail_read(name_, "it is a folder");
-            if (!S_ISREG(about.st_mode)) fail_read(name_, "it is not a regular file");
-            if (about.st_size == 0) fail_read(name_, "it is empty");
+            if (::fstat(descriptor_, &about) != 0) detail::fail_read(name_, detail::system_text(errno));
+            if (S_ISDIR(about.st_mode)) detail::fail_read(name_, "it is a folder");
+            if (!S_ISREG(about.st_mode)) detail::fail_read(name_, "it is not a regular file");
+            if (about.st_size == 0) detail::fail_read(name_, "it is empty");
             size_ = static_cast<std::uint64_t>(about.st_size);
         } catch (...) {
             ::close(descriptor_);
@@ -79,8 +73,8 @@ public:
         while (count > 0) {
             const ssize_t got = ::pread(descriptor_, out, count, static_cast<off_t>(offset));
             if (got < 0 && errno == EINTR) continue;
-            if (got < 0) fail_read(name_, text_of(errno));
-            if (got == 0) fail_read(name_, "it became shorter while it was read");
+            if (got < 0) detail::fail_read(name_, detail::system_text(errno));
+            if (got == 0) detail::fail_read(name_, "it became shorter while it was read");
             out += got;
             offset += static_cast<std::uint64_t>(got);
             count -= static_cast<std::uint64_t>(got);
@@ -100,25 +94,26 @@ struct Opened {
 
 Opened read_header(const Source& source) {
     if (source.size() < kLengthBytes)
-        fail_read(source.name(),
-                  fmt::format("{} bytes are no safetensors file, nor the beginning of one", source.size()));
+        detail::fail_read(source.name(),
+                          fmt::format("{} bytes are no safetensors file, nor the beginning of one", source.size()));
     std::uint64_t length = 0;
     source.read(0, reinterpret_cast<std::byte*>(&length), kLengthBytes);
     if (length > detail::kLongestHeader)
-        fail_read(source.name(),
-                  "it is no safetensors file (its first 8 bytes ask for a header longer than 100,000,000 bytes)");
+        detail::fail_read(
+            source.name(),
+            "it is no safetensors file (its first 8 bytes ask for a header longer than 100,000,000 bytes)");
     if (length > source.size() - kLengthBytes)
-        fail_read(source.name(),
-                  fmt::format("it is truncated or no safetensors file: a header of {} bytes does not fit into "
-                              "its {} bytes",
-                              length, source.size()));
+        detail::fail_read(source.name(),
+                          fmt::format("it is truncated or no safetensors file: a header of {} bytes does not fit into "
+                                      "its {} bytes",
+                                      length, source.size()));
     std::string text(length, '\0');
     source.read(kLengthBytes, reinterpret_cast<std::byte*>(text.data()), length);
     try {
         const std::uint64_t data_begin = kLengthBytes + length;
         return {detail::parse_safetensors_header(text, source.size() - data_begin), data_begin};
     } catch (const detail::HeaderFault& fault) {
-        fail_read(source.name(), fault.reason);
+        detail::fail_read(source.name(), fault.reason);
     }
 }
 
@@ -141,7 +136,7 @@ StateDict read_all(const Source& source) {
         }
         return dict;
     } catch (const std::bad_alloc&) {
-        fail_read(source.name(), "there is not enough memory for it");
+        detail::fail_read(source.name(), "there is not enough memory for it");
     }
 }
 

@@ -58,17 +58,17 @@ template <class Real>
 Var<Real> without_padding(Var<Real> x, const IntTensor& lengths) {
     using std::isfinite;
     const Index steps = x.shape()[0], batch = x.shape()[1], features = x.shape()[2];
-    Tensor<Real> mask = empty<Real>({steps, batch, 1});
-    bool clean = true;
-    for (Index t = 0; t < steps; ++t)
-        for (Index b = 0; b < batch; ++b) {
-            const Index row = t * batch + b;
-            const bool runs = t < lengths.data()[b];
-            mask.data()[row] = Real(runs ? 1 : 0);
-            if (!runs)
-                for (Index i = 0; i < features; ++i) clean = clean && isfinite(x.data()[row * features + i]);
-        }
-    return clean ? x : choose(Var<Real>(std::move(mask)), x, Var<Real>(0));
+    const auto clean = [&](Index t, Index b) {
+        const Real* row = x.data() + (t * batch + b) * features;
+        return t < lengths.data()[b] || std::all_of(row, row + features, [](const Real& e) { return isfinite(e); });
+    };
+    bool all_clean = true;
+    for (Index t = 0; t < steps && all_clean; ++t)
+        for (Index b = 0; b < batch && all_clean; ++b) all_clean = clean(t, b);
+    if (all_clean) return x;
+    Vars<Real> masks;
+    for (Index t = 0; t < steps; ++t) masks.push_back(running<Real>(lengths, t));
+    return choose(stack(std::move(masks)), x, Var<Real>(0));
 }
 
 /// Steps begin ≤ i < end of a loop of `total`, counted in the order in which they run.

@@ -13,7 +13,7 @@
 namespace unroll {
 namespace {
 
-constexpr const char* kName = "ExponentialMovingAverage";
+constexpr const char* kAverage = "ExponentialMovingAverage";
 constexpr const char* kCount = "n_averaged";
 
 /// A parameter's average, apart from the count, whatever the parameter is called.
@@ -29,18 +29,19 @@ struct Whole {
 template <class Real>
 ExponentialMovingAverage<Real>::ExponentialMovingAverage(ParameterStore<Real>& store, const AverageOptions& options)
     : store_(store), decay_(options.decay) {
-    detail::check_option(kName, "decay", options.decay, detail::kBelowOne);
+    detail::check_option(kAverage, "decay", options.decay, detail::kBelowOne);
 }
 
 template <class Real>
 void ExponentialMovingAverage<Real>::check_fit() const {
     if (size_ != store_.block_size())
-        detail::fail_usage(kName, "parameters were added to the store after the first update()");
+        detail::fail_usage(kAverage, "parameters were added to the store after the first update()");
 }
 
 template <class Real>
 void ExponentialMovingAverage<Real>::check_out(const char* what) const {
-    if (swapped_in_) detail::fail_usage(kName, fmt::format("the averages are swapped in; swap_out() before {}", what));
+    if (swapped_in_)
+        detail::fail_usage(kAverage, fmt::format("the averages are swapped in; swap_out() before {}", what));
 }
 
 template <class Real>
@@ -79,14 +80,14 @@ void ExponentialMovingAverage<Real>::exchange() {
 template <class Real>
 void ExponentialMovingAverage<Real>::swap_in() {
     check_out("another swap_in()");
-    if (n_averaged_ == 0) detail::fail_usage(kName, "there is no average before the first update()");
+    if (n_averaged_ == 0) detail::fail_usage(kAverage, "there is no average before the first update()");
     check_fit();
     exchange();
 }
 
 template <class Real>
 void ExponentialMovingAverage<Real>::swap_out() {
-    if (!swapped_in_) detail::fail_usage(kName, "the averages are not swapped in");
+    if (!swapped_in_) detail::fail_usage(kAverage, "the averages are not swapped in");
     exchange();
 }
 
@@ -106,7 +107,7 @@ template <class Real>
 void ExponentialMovingAverage<Real>::load_state_dict(const StateDict& state) {
     check_out("loading");
     const auto count = state.template scalar<std::int64_t>(kCount);
-    if (count < 0) detail::fail_value(kName, fmt::format("{} must be 0 or more; the state has {}", kCount, count));
+    if (count < 0) detail::fail_value(kAverage, fmt::format("{} must be 0 or more; the state has {}", kCount, count));
     const std::size_t expected = 1 + (count == 0 ? 0 : store_.entries().size());
     detail::BlockRef block;
     if (count > 0) {
@@ -122,8 +123,9 @@ void ExponentialMovingAverage<Real>::load_state_dict(const StateDict& state) {
         }
     }
     if (state.size() != expected)
-        detail::fail_value(kName, fmt::format("the state has {} entries where this store has {}; nothing was changed",
-                                              state.size(), expected));
+        detail::fail_value(kAverage,
+                           fmt::format("the state has {} entries where this store has {}; nothing was changed",
+                                       state.size(), expected));
     block_ = std::move(block);
     size_ = count > 0 ? store_.block_size() : 0;
     n_averaged_ = count;

@@ -99,8 +99,8 @@ public:
     ~OptimizerWith() override;
     /// Those of the constructor.
     const Options& options() const noexcept { return options_.front(); }
-    /// Parameters whose names begin with `prefix` have options of their own: those of the constructor after `change`.
-    /// Where several groups fit, the first counts. A group's lr follows set_lr and schedules in proportion.
+    /// Parameters of which a name begins with `prefix` (tied ones have several) have options of their own: those of the
+    /// constructor after `change`. Where several groups fit, the first counts. A group's lr follows set_lr and schedules in proportion.
     /// @throws ValueError for an option out of its range, or if no parameter's name begins with the prefix
     void add_group(const std::string& prefix, const std::function<void(Options& own)>& change);
 

@@ -2,7 +2,9 @@
 // "The FNV Non-Cryptographic Hash Algorithm".
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <type_traits>
 
 namespace unroll::detail {
 
@@ -10,7 +12,21 @@ struct Fnv1a {
     std::uint64_t hash = 0xcbf29ce484222325u;
 
     /// Takes one unit: a byte, or any larger whole number.
-    void take(std::uint64_t unit) noexcept { hash = (hash ^ unit) * 0x100000001b3u; }
+    Fnv1a& take(std::uint64_t unit) noexcept {
+        hash = (hash ^ unit) * 0x100000001b3u;
+        return *this;
+    }
+
+    /// Takes each unit of a range; characters count as unsigned.
+    template <class Range>
+    Fnv1a& take_each(const Range& units) noexcept {
+        for (const auto unit : units)
+            if constexpr (std::integral<std::remove_cv_t<decltype(unit)>>)
+                take(static_cast<std::make_unsigned_t<std::remove_cv_t<decltype(unit)>>>(unit));
+            else
+                take(static_cast<std::uint64_t>(unit));
+        return *this;
+    }
 };
 
 }  // namespace unroll::detail

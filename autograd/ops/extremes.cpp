@@ -8,7 +8,7 @@
 namespace unroll {
 namespace {
 
-using detail::Reduction;
+using detail::ReducedAxes;
 
 /// Whether an element is the result of its reduction; NaN counts as equal to NaN.
 template <class Real>
@@ -23,7 +23,7 @@ bool chosen(const Real& x, const Real& y) {
 template <class Real, bool kLargest>
 struct Extreme {
     static constexpr std::string_view name = kLargest ? "max" : "min";
-    Reduction over;
+    ReducedAxes over;
 
     void infer(Shapes& s) {
         const Shape result = over.fit(name, s.in(0));

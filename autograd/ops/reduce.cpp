@@ -9,11 +9,11 @@
 namespace unroll {
 namespace {
 
-using detail::Reduction;
+using detail::ReducedAxes;
 
 /// y += Σ x over the axes.
 template <class Real>
-void add_sums(const Reduction& over, const Real* x, Real* y) {
+void add_sums(const ReducedAxes& over, const Real* x, Real* y) {
     over.each_block([&](Index i, Index o) {
         if (over.runs_reduced())
             y[o] += detail::row_sum(x + i, over.run());
@@ -28,7 +28,7 @@ void add_sums(const Reduction& over, const Real* x, Real* y) {
 template <class Real, bool kMean>
 struct Sum {
     static constexpr std::string_view name = kMean ? "mean" : "sum";
-    Reduction over;
+    ReducedAxes over;
 
     void infer(Shapes& s) { s.output(over.fit(name, s.in(0))); }
     void forward(Forward<Real>& f) const {
@@ -54,7 +54,7 @@ struct Sum {
 template <class Real>
 struct LogSumExp {
     static constexpr std::string_view name = "logsumexp";
-    Reduction over;
+    ReducedAxes over;
 
     void infer(Shapes& s) { s.output(over.fit(name, s.in(0))); }
     void forward(Forward<Real>& f) const {
@@ -104,7 +104,7 @@ struct LogSumExp {
 template <class Real>
 struct Variance {
     static constexpr std::string_view name = "var";
-    Reduction over;
+    ReducedAxes over;
     Index correction;
 
     void infer(Shapes& s) { s.output(over.fit(name, s.in(0))); }

@@ -46,22 +46,8 @@ std::string shell_word(const std::string& text) {
     return quoted + "'";
 }
 
-/// Whether JSON can hold a text.
-bool is_utf8(const std::string& text) {
-    try {
-        decode_utf8(text);
-        return true;
-    } catch (const ValueError&) {
-        return false;
-    }
-}
-
 /// Tells one text from another.
-std::uint64_t fingerprint_of(const IntTensor& ids) {
-    unroll::detail::Fnv1a hash;
-    for (const std::int64_t id : ids) hash.take(static_cast<std::uint64_t>(id));
-    return hash.hash;
-}
+std::uint64_t fingerprint_of(const IntTensor& ids) { return unroll::detail::Fnv1a().take_each(ids).hash; }
 
 constexpr Index kLogEvery = 10;       // steps
 constexpr Index kSampleLength = 240;  // characters
@@ -279,7 +265,10 @@ void Run::save_checkpoint() {
     if (options_.sample_every) habits["sample_every"] = *options_.sample_every;
     if (options_.prime) habits["prime"] = *options_.prime;
     all.put_json("habits", habits);
-    if (const std::string path = fs::absolute(options_.data).string(); is_utf8(path)) all.put_json("corpus", path);
+    try {
+        all.put_json("corpus", fs::absolute(options_.data).string());
+    } catch (const ValueError&) {  // a path need not be UTF-8, which JSON must be
+    }
     all.put_json("vocabulary", corpus_.vocabulary.to_json());
     all.put_json("validation", fingerprint_of(corpus_.validation()));
     all.put_json("best_loss", stopping_.state());

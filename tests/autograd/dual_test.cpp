@@ -1,6 +1,7 @@
 // Dual: arithmetic and functions against central differences, conventions at kinks, comparisons, limits, xtensor
 // arrays, formatting.
 #include <unroll/autograd/dual.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <cmath>
 #include <functional>
@@ -18,8 +19,8 @@ namespace {
 using unroll::Dual;
 using D = Dual<double>;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
+using unroll::test::kInfinity;
+using unroll::test::kNaN;
 
 struct UnaryCase {
     const char* name;
@@ -140,15 +141,15 @@ TEST(Dual, KinksFollowTheOps) {
 }
 
 TEST(Dual, NanIsKeptOrIgnoredAsTheNameSays) {
-    EXPECT_TRUE(isnan(maximum(D(kNan), D(1.0))));
-    EXPECT_TRUE(isnan(maximum(D(1.0), D(kNan))));
-    EXPECT_TRUE(isnan(minimum(D(1.0), D(kNan))));
-    EXPECT_EQ(fmax(D(kNan), D(1.0)).value, 1.0);
-    EXPECT_EQ(fmin(D(1.0), D(kNan)).value, 1.0);
-    EXPECT_TRUE(isnan(relu(D(kNan))));
-    EXPECT_TRUE(std::isnan(unroll::scalar::maximum(kNan, 1.0)) && std::isnan(unroll::scalar::maximum(1.0, kNan)));
-    EXPECT_TRUE(std::isnan(unroll::scalar::minimum(kNan, 1.0)) && std::isnan(unroll::scalar::minimum(1.0, kNan)));
-    EXPECT_TRUE(std::isnan(unroll::scalar::sign(kNan)) && std::isnan(unroll::scalar::relu(kNan)));
+    EXPECT_TRUE(isnan(maximum(D(kNaN), D(1.0))));
+    EXPECT_TRUE(isnan(maximum(D(1.0), D(kNaN))));
+    EXPECT_TRUE(isnan(minimum(D(1.0), D(kNaN))));
+    EXPECT_EQ(fmax(D(kNaN), D(1.0)).value, 1.0);
+    EXPECT_EQ(fmin(D(1.0), D(kNaN)).value, 1.0);
+    EXPECT_TRUE(isnan(relu(D(kNaN))));
+    EXPECT_TRUE(std::isnan(unroll::scalar::maximum(kNaN, 1.0)) && std::isnan(unroll::scalar::maximum(1.0, kNaN)));
+    EXPECT_TRUE(std::isnan(unroll::scalar::minimum(kNaN, 1.0)) && std::isnan(unroll::scalar::minimum(1.0, kNaN)));
+    EXPECT_TRUE(std::isnan(unroll::scalar::sign(kNaN)) && std::isnan(unroll::scalar::relu(kNaN)));
 }
 
 TEST(Dual, ComparisonsSeeTheValueAlone) {
@@ -162,8 +163,8 @@ TEST(Dual, FinitenessCountsTheDerivative) {
     EXPECT_TRUE(isfinite(D(1.0, 2.0)));
     EXPECT_FALSE(isfinite(D(1.0, kInfinity)));
     EXPECT_TRUE(isinf(D(1.0, kInfinity)));
-    EXPECT_TRUE(isnan(D(1.0, kNan)));
-    EXPECT_FALSE(isinf(D(kInfinity, kNan)));
+    EXPECT_TRUE(isnan(D(1.0, kNaN)));
+    EXPECT_FALSE(isinf(D(kInfinity, kNaN)));
     EXPECT_TRUE(signbit(D(-0.0)));
 }
 

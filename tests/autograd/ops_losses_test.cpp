@@ -2,6 +2,7 @@
 // Formatted by hand: a short lambda with braces inside stays on one line.
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <limits>
 
@@ -11,8 +12,8 @@ namespace {
 using nlohmann::json;
 using namespace test;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
+using unroll::test::kInfinity;
+using unroll::test::kNaN;
 
 template <class Vars>
 using RealOf = typename std::remove_cvref_t<Vars>::value_type::value_type;
@@ -109,8 +110,8 @@ TEST(CrossEntropy, SpecialValues) {
     };
     EXPECT_EQ(loss({0, -kInfinity, -kInfinity}, 0), 0.0);
     EXPECT_EQ(loss({0, -kInfinity, 0}, 1), kInfinity);
-    EXPECT_TRUE(std::isnan(loss({kNan, 0, 0}, 1)));
-    EXPECT_TRUE(std::isnan(loss({0, kNan, 0}, 0)));
+    EXPECT_TRUE(std::isnan(loss({kNaN, 0, 0}, 1)));
+    EXPECT_TRUE(std::isnan(loss({0, kNaN, 0}, 0)));
     EXPECT_TRUE(std::isnan(loss({-kInfinity, -kInfinity, -kInfinity}, 0)));
     EXPECT_EQ(loss({1000, 0, 0}, 1), 1000.0);
     EXPECT_EQ(cross_entropy(Array{{1, 3}, {0, -kInfinity, 0}}.var<float>(), IntTensor{1}, {.label_smoothing = 0.5}).item(),
@@ -168,7 +169,7 @@ TEST(Losses, WrongOperandsAndOptionsAreNamed) {
               "[cross_entropy] the last axis holds the classes, at least one; got ()");
     EXPECT_EQ(message_of<ShapeError>(x, [&](auto) { return nll_loss(other({2, 0}), IntTensor{0, 0}); }),
               "[nll_loss] the last axis holds the classes, at least one; got (2, 0)");
-    for (const double bad : {-0.1, 1.5, kNan})
+    for (const double bad : {-0.1, 1.5, kNaN})
         EXPECT_EQ(message_of<ValueError>(x, [&](auto v) { return cross_entropy(v, IntTensor{0, 1}, {.label_smoothing = bad}); }),
                   fmt::format("[cross_entropy] label_smoothing must be 0 to 1; got {}", bad));
     EXPECT_EQ(message_of<ValueError>(x, [&](auto v) { return nll_loss(v, IntTensor{0, 1}, {.label_smoothing = 0.1}); }),
@@ -183,7 +184,7 @@ TEST(Losses, WrongOperandsAndOptionsAreNamed) {
               "[l1_loss] input and target must have the same shape; got (2, 3) and (3,)");
     EXPECT_EQ(message_of<ShapeError>(x, [&](auto v) { return huber_loss(v, other({6})); }),
               "[huber_loss] input and target must have the same shape; got (2, 3) and (6,)");
-    for (const double bad : {0.0, -1.0, kNan})
+    for (const double bad : {0.0, -1.0, kNaN})
         EXPECT_EQ(message_of<ValueError>(x, [&](auto v) { return huber_loss(v, v, bad); }),
                   fmt::format("[huber_loss] delta must be more than 0; got {}", bad));
     EXPECT_EQ(message_of<ShapeError>(x, [&](auto v) { return bce_with_logits(v, other({3, 2})); }),

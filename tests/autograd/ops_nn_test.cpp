@@ -2,6 +2,7 @@
 // Formatted by hand: a short lambda with braces inside stays on one line.
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <limits>
 
@@ -11,8 +12,8 @@ namespace {
 using nlohmann::json;
 using namespace test;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
+using unroll::test::kInfinity;
+using unroll::test::kNaN;
 
 TEST(Normalised, NumbersOfPyTorch) {
     EXPECT_GE(expect_golden("softmax", {"input"}, [](const auto& in, const json& c) {
@@ -58,7 +59,7 @@ TEST(Normalised, FloatsOfManySizes) {
 }
 
 TEST(Normalised, SpecialValues) {
-    const Array x{{4, 2}, {-kInfinity, 0, 1000, -1000, kNan, 0, -kInfinity, -kInfinity}};
+    const Array x{{4, 2}, {-kInfinity, 0, 1000, -1000, kNaN, 0, -kInfinity, -kInfinity}};
     for (const auto& y : {test::elements(softmax(x.var<double>())), test::elements(softmax(x.var<float>()))}) {
         EXPECT_EQ((std::vector<double>(y.begin(), y.begin() + 4)), (std::vector<double>{0, 1, 1, 0}));
         for (std::size_t i = 4; i < 8; ++i) EXPECT_TRUE(std::isnan(y[i])) << i;
@@ -122,7 +123,9 @@ TEST(Dropout, KeepsItsShareAndTheMean) {
         double zeros = 0;
         for (const double e : test::elements(y)) {
             zeros += e == 0;
-            if (e != 0) EXPECT_NEAR(e, 2.0 / (1 - p), 2e-4 / (1 - p));
+            if (e != 0) {
+                EXPECT_NEAR(e, 2.0 / (1 - p), 2e-4 / (1 - p));
+            }
         }
         EXPECT_NEAR(zeros / n, p, 5 * std::sqrt(p * (1 - p) / n));
     }
@@ -176,7 +179,7 @@ TEST(Dropout, CertaintiesAndErrors) {
     expect_values(dropout(v, 1.0, random), {4}, {0, 0, 0, 0});
     expect_values(dropout(Array{{0, 3}, {}}.var<float>(), 0.5, random), {0, 3}, {});
     EXPECT_EQ(kept<double>({4000}, 1e-9, random).size(), 4000u);
-    for (const double p : {-0.1, 1.0001, kNan, kInfinity})
+    for (const double p : {-0.1, 1.0001, kNaN, kInfinity})
         EXPECT_EQ(message_of<ValueError>(x, [&](auto u, RandomStream& r) { return dropout(u, p, r); }),
                   fmt::format("[dropout] p must be 0 to 1; got {}", p));
     EXPECT_EQ(message_of<UsageError>(x, [](auto, RandomStream& r) { return dropout(Var<double>(), 0.5, r); }),

@@ -2,6 +2,7 @@
 // Formatted by hand: a short lambda with braces inside stays on one line.
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <limits>
 
@@ -10,8 +11,8 @@ namespace {
 
 using namespace test;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
+using unroll::test::kInfinity;
+using unroll::test::kNaN;
 
 /// Every way to choose axes of a rank-3 array, negative ones among them.
 const std::vector<Axes> kAxes = {{}, {0}, {1}, {-1}, {0, 1}, {1, 2}, {0, -1}, {2, 0, 1}};
@@ -148,11 +149,11 @@ TEST(Reduce, TiesShareTheGradientEqually) {
 }
 
 TEST(Reduce, NanAndInfinityGoThrough) {
-    const Array x{{3, 3}, {1, kNan, 2, kInfinity, 0, -kInfinity, 4, 5, kNan}};
-    expect_values(max(x.var<double>(), {1}), {3}, {kNan, kInfinity, kNan});
-    expect_values(min(x.var<float>(), {1}), {3}, {kNan, -kInfinity, kNan});
-    expect_values(sum(x.var<double>(), {1}), {3}, {kNan, kNan, kNan});
-    expect_values(logsumexp(x.var<double>(), {1}), {3}, {kNan, kInfinity, kNan});
+    const Array x{{3, 3}, {1, kNaN, 2, kInfinity, 0, -kInfinity, 4, 5, kNaN}};
+    expect_values(max(x.var<double>(), {1}), {3}, {kNaN, kInfinity, kNaN});
+    expect_values(min(x.var<float>(), {1}), {3}, {kNaN, -kInfinity, kNaN});
+    expect_values(sum(x.var<double>(), {1}), {3}, {kNaN, kNaN, kNaN});
+    expect_values(logsumexp(x.var<double>(), {1}), {3}, {kNaN, kInfinity, kNaN});
     expect_values(logsumexp(Array{{2}, {-kInfinity, -kInfinity}}.var<float>()), {}, {-kInfinity});
     const auto g = test::gradients_of([](const auto& in) { return logsumexp(in[0], {1}); },
                                       {Array{{2, 2}, {-kInfinity, -kInfinity, -kInfinity, 3}}}, {1, 1});
@@ -163,7 +164,7 @@ TEST(Reduce, NanAndInfinityGoThrough) {
 TEST(Reduce, OverNoElements) {
     const Array x{{2, 0}, {}};
     expect_values(sum(x.var<double>(), {1}), {2}, {0, 0});
-    expect_values(mean(x.var<double>(), {1}), {2}, {kNan, kNan});
+    expect_values(mean(x.var<double>(), {1}), {2}, {kNaN, kNaN});
     expect_values(logsumexp(x.var<double>(), {1}), {2}, {-kInfinity, -kInfinity});
     expect_values(sum(x.var<float>(), {0}), {0}, {});
     expect_values(max(x.var<float>(), {0}), {0}, {});
@@ -175,7 +176,7 @@ TEST(Reduce, OverNoElements) {
 }
 
 TEST(Reduce, ArgmaxNamesTheFirstLargest) {
-    const Array x{{2, 3, 2}, {1, 8, 5, 7, 5, 8, 0, kNan, 4, 9, 4, kNan}};
+    const Array x{{2, 3, 2}, {1, 8, 5, 7, 5, 8, 0, kNaN, 4, 9, 4, kNaN}};
     EXPECT_EQ(argmax(x.var<double>(), 1), (IntTensor{{1, 0}, {1, 0}}));
     EXPECT_EQ(argmax(x.var<float>()), (IntTensor{{1, 1, 1}, {1, 1, 1}}));
     EXPECT_EQ(argmax(x.var<float>(), 0).dimension(), 2u);

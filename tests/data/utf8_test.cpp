@@ -47,6 +47,17 @@ TEST(Utf8, FaultsNameTheByteAndTheReason) {
     EXPECT_EQ(fault_of("\xF4\x90\x80\x80"), before + "0 (0xF4) is not valid UTF-8: above U+10FFFF");
 }
 
+TEST(Utf8, EachWrongByteBecomesTheReplacementCharacter) {
+    using unroll::decode_utf8_lossy;
+    EXPECT_EQ(decode_utf8_lossy("aé€😀\n"), U"aé€😀\n");
+    EXPECT_EQ(decode_utf8_lossy("ab\x80"
+                                "c"),
+              U"ab\uFFFDc");
+    EXPECT_EQ(decode_utf8_lossy("\xE2\x28\xA1é"), U"\uFFFD(\uFFFDé");
+    EXPECT_EQ(decode_utf8_lossy("x\xE2\x82"), U"x\uFFFD\uFFFD");
+    EXPECT_EQ(decode_utf8_lossy(""), U"");
+}
+
 TEST(Utf8, NoSurrogateIsWritten) {
     EXPECT_THROW(encode_utf8(std::u32string(1, char32_t{0xD800})), unroll::ValueError);
     EXPECT_THROW(encode_utf8(std::u32string(1, char32_t{0x110000})), unroll::ValueError);

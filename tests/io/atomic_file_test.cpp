@@ -21,12 +21,8 @@ namespace fs = std::filesystem;
 
 using unroll::test::content_of;
 using unroll::test::holds_in_child;
+using unroll::test::io_error;
 using unroll::test::put_content;
-
-template <class Action>
-std::string io_error(Action action) {
-    return unroll::test::error_message<unroll::IoError>(action);
-}
 
 class AtomicFile : public ::testing::Test {
 protected:

@@ -28,12 +28,8 @@ using unroll::StateDict;
 using unroll::test::content_of;
 using unroll::test::error_message;
 using unroll::test::holds_in_child;
+using unroll::test::io_error;
 using unroll::test::put_content;
-
-template <class Action>
-std::string io_error(Action action) {
-    return error_message<unroll::IoError>(action);
-}
 
 StateDict state(int step) {
     StateDict inner, dict;

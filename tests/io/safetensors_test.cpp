@@ -37,13 +37,9 @@ using unroll::StoredTensor;
 using unroll::Tensor;
 using unroll::test::content_of;
 using unroll::test::holds_in_child;
+using unroll::test::io_error;
 using unroll::test::put_content;
 using unroll::test::raw_file;
-
-template <class Action>
-std::string io_error(Action action) {
-    return unroll::test::error_message<unroll::IoError>(action);
-}
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;

@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 
+#include "../support/special_values.hpp"
 #include "../support/test_size.hpp"
 #include "support.hpp"
 
@@ -19,24 +20,22 @@ struct Function {
     friend void PrintTo(const Function& function, std::ostream* out) { *out << function.name; }
 };
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
-
 double exact_sigmoid(double x) { return x < 0 ? std::exp(x) / (1.0 + std::exp(x)) : 1.0 / (1.0 + std::exp(-x)); }
 double exact_softplus(double x) { return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x)); }
 
 const Function kFunctions[] = {
-    {"exp", &FloatKernels::exp, [](double x) { return std::exp(x); }, 2.0, 0.0, kInf},
-    {"expm1", &FloatKernels::expm1, [](double x) { return std::expm1(x); }, 2.0, -1.0, kInf},
-    {"log", &FloatKernels::log, [](double x) { return std::log(x); }, 2.0, -kInf, kInf},
-    {"log1p", &FloatKernels::log1p, [](double x) { return std::log1p(x); }, 2.0, -kInf, kInf},
+    {"exp", &FloatKernels::exp, [](double x) { return std::exp(x); }, 2.0, 0.0, kInfinity},
+    {"expm1", &FloatKernels::expm1, [](double x) { return std::expm1(x); }, 2.0, -1.0, kInfinity},
+    {"log", &FloatKernels::log, [](double x) { return std::log(x); }, 2.0, -kInfinity, kInfinity},
+    {"log1p", &FloatKernels::log1p, [](double x) { return std::log1p(x); }, 2.0, -kInfinity, kInfinity},
     {"sin", &FloatKernels::sin, [](double x) { return std::sin(x); }, 1.0, -1.0, 1.0},
     {"cos", &FloatKernels::cos, [](double x) { return std::cos(x); }, 1.0, -1.0, 1.0},
     {"tanh", &FloatKernels::tanh, [](double x) { return std::tanh(x); }, 3.0, -1.0, 1.0},
     {"sigmoid", &FloatKernels::sigmoid, exact_sigmoid, 3.0, 0.0, 1.0},
-    {"softplus", &FloatKernels::softplus, exact_softplus, 3.0, 0.0, kInf},
+    {"softplus", &FloatKernels::softplus, exact_softplus, 3.0, 0.0, kInfinity},
     {"erf", &FloatKernels::erf, [](double x) { return std::erf(x); }, 2.0, -1.0, 1.0},
-    {"sqrt", &FloatKernels::sqrt, [](double x) { return std::sqrt(x); }, 0.5, -0.0, kInf},
-    {"relu", &FloatKernels::relu, [](double x) { return x <= 0 ? 0.0 : x; }, 0.0, 0.0, kInf},
+    {"sqrt", &FloatKernels::sqrt, [](double x) { return std::sqrt(x); }, 0.5, -0.0, kInfinity},
+    {"relu", &FloatKernels::relu, [](double x) { return x <= 0 ? 0.0 : x; }, 0.0, 0.0, kInfinity},
 };
 
 class Accuracy : public testing::TestWithParam<Function> {};

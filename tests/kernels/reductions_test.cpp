@@ -6,11 +6,11 @@
 namespace unroll::test {
 namespace {
 
-constexpr std::int64_t kSizes[] = {0, 1, 3, 4, 7, 8, 15, 16, 17, 63, 64, 65, 200, 1023, 1024, 1025, 5000};
+constexpr std::int64_t kLengths[] = {0, 1, 3, 4, 7, 8, 15, 16, 17, 63, 64, 65, 200, 1023, 1024, 1025, 5000};
 
 TEST(Reductions, EqualDoublePrecision) {
     std::mt19937 random(1);
-    for (const std::int64_t n : kSizes) {
+    for (const std::int64_t n : kLengths) {
         SCOPED_TRACE(n);
         const std::vector<float> x = normal_floats(random, n), y = normal_floats(random, n);
         double sum = 0, dot = 0, squares = 0, absolute = 0, products = 0, largest = 0;
@@ -78,7 +78,7 @@ TEST(FirstNonfinite, FindsEachPositionAndKind) {
 
 TEST(Updates, ScaleAxpyAndAdd) {
     std::mt19937 random(3);
-    for (const std::int64_t n : kSizes) {
+    for (const std::int64_t n : kLengths) {
         Guarded x(1, n, n + 1, 1), start(1, n, n + 1, n % 4);
         x.fill(random), start.fill(random);
         for_each_isa([&](const FloatKernels& k) {

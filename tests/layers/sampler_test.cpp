@@ -2,6 +2,7 @@
 #include <unroll/layers/sampler.hpp>
 
 #include <unroll/tests/layers/layer_support.hpp>
+#include <unroll/tests/support/special_values.hpp>
 #include <unroll/tests/support/test_size.hpp>
 
 #include <algorithm>
@@ -16,8 +17,8 @@ using test::by_test_size;
 using test::error_message;
 using testing::HasSubstr;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+using unroll::test::kInfinity;
+using unroll::test::kNaN;
 
 template <class Real = float>
 Var<Real> logits_of(const std::vector<double>& values) {

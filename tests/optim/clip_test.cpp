@@ -5,6 +5,7 @@
 #include <unroll/autograd/parallel.hpp>
 #include <unroll/optim/clip.hpp>
 #include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,9 +18,6 @@ namespace {
 
 using testing::Each;
 using testing::HasSubstr;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
 
 /// Parameters with the gradients that a golden case names before clipping.
 template <class Real>
@@ -85,9 +83,9 @@ TEST(Clip, LargeGradientsAreMeasuredInPiecesAsInOne) {
             powers += std::pow(std::abs(static_cast<double>(g)), 3);
             return g;
         });
-    EXPECT_NEAR(clip_grad_norm(*store, kInf), std::sqrt(squares), 1e-12 * std::sqrt(squares));
-    EXPECT_NEAR(clip_grad_norm(*store, kInf, {.norm_type = 3}), std::cbrt(powers), 1e-12 * std::cbrt(powers));
-    EXPECT_EQ(clip_grad_norm(*store, kInf, {.norm_type = kInf}), static_cast<double>(999 * 1e-3f - 0.3f));
+    EXPECT_NEAR(clip_grad_norm(*store, kInfinity), std::sqrt(squares), 1e-12 * std::sqrt(squares));
+    EXPECT_NEAR(clip_grad_norm(*store, kInfinity, {.norm_type = 3}), std::cbrt(powers), 1e-12 * std::cbrt(powers));
+    EXPECT_EQ(clip_grad_norm(*store, kInfinity, {.norm_type = kInfinity}), static_cast<double>(999 * 1e-3f - 0.3f));
 }
 
 TEST(Clip, TheNormHasTheSameBitsForAnyNumberOfThreads) {
@@ -96,12 +94,12 @@ TEST(Clip, TheNormHasTheSameBitsForAnyNumberOfThreads) {
     for (const auto* entry : store->entries())
         set_gradient(*store, *entry, [](Index i) { return static_cast<float>(i % 1009) * 1e-3f - 0.3f; });
     const Index before = num_threads();
-    for (const double type : {2.0, kInf}) {
+    for (const double type : {2.0, kInfinity}) {
         set_num_threads(1);
-        const double expected = clip_grad_norm(*store, kInf, {.norm_type = type});
+        const double expected = clip_grad_norm(*store, kInfinity, {.norm_type = type});
         for (const Index threads : {2, 3, 5}) {
             set_num_threads(threads);
-            EXPECT_EQ(clip_grad_norm(*store, kInf, {.norm_type = type}), expected);
+            EXPECT_EQ(clip_grad_norm(*store, kInfinity, {.norm_type = type}), expected);
         }
     }
     set_num_threads(before);
@@ -120,10 +118,11 @@ void expect_fused_equals_separate(const Clipping& clip) {
                 problem.next_gradients();
                 clip(*problem.store);
                 if (separate) {
-                    EXPECT_TRUE(problem.store->gradients().scale() != 1.0 || problem.store->gradients().limit() < kInf);
+                    EXPECT_TRUE(problem.store->gradients().scale() != 1.0 ||
+                                problem.store->gradients().limit() < kInfinity);
                     problem.store->gradients().apply_outstanding();
                     EXPECT_EQ(problem.store->gradients().scale(), 1.0);
-                    EXPECT_EQ(problem.store->gradients().limit(), kInf);
+                    EXPECT_EQ(problem.store->gradients().limit(), kInfinity);
                 }
                 optimizer->step();
             }
@@ -182,7 +181,7 @@ TEST(Clip, ASecondClippingMeasuresWhatTheFirstLeft) {
     const auto store = three(3, -4, 12);
     clip_grad_norm(*store, 6.5);
     EXPECT_NEAR(clip_grad_norm(*store, 1.0), 6.5, 1e-6);
-    EXPECT_NEAR(clip_grad_norm(*store, 1.0, {.norm_type = kInf}), 12.0 / 13, 1e-6);
+    EXPECT_NEAR(clip_grad_norm(*store, 1.0, {.norm_type = kInfinity}), 12.0 / 13, 1e-6);
 }
 
 TEST(Clip, BelowTheLimitNothingChanges) {
@@ -212,13 +211,13 @@ TEST(Clip, WithoutGradientsTheNormIsZero) {
     EXPECT_EQ(clip_grad_norm(*store, 1.0), 0);
     clip_grad_value(*store, 1.0);
     store->zero_grad();
-    EXPECT_EQ(clip_grad_norm(*store, 0.0, {.norm_type = kInf}), 0);
+    EXPECT_EQ(clip_grad_norm(*store, 0.0, {.norm_type = kInfinity}), 0);
 }
 
 template <class Real>
 void expect_errors_change_nothing() {
-    for (const double bad : {kNan, kInf, -kInf})
-        for (const double type : {2.0, kInf, 1.0}) {
+    for (const double bad : {kNaN, kInfinity, -kInfinity})
+        for (const double type : {2.0, kInfinity, 1.0}) {
             auto store = make_store<Real>({{"w", Shape{40}}});
             const auto& entry = *store->entries()[0];
             set_gradient(*store, entry, [&](Index i) { return i == 33 ? bad : static_cast<double>(i); });
@@ -228,7 +227,7 @@ void expect_errors_change_nothing() {
             EXPECT_THAT(message, HasSubstr(std::isnan(bad) ? "the norm of the gradients is nan"
                                                            : "the norm of the gradients is inf"));
             EXPECT_EQ(store->gradients().scale(), 0.5);
-            EXPECT_EQ(store->gradients().limit(), kInf);
+            EXPECT_EQ(store->gradients().limit(), kInfinity);
             const Real* raw = store->gradients().raw(entry);
             for (Index i = 0; i < 40; ++i)
                 EXPECT_TRUE(i == 33 || static_cast<double>(raw[i]) == static_cast<double>(i)) << i;
@@ -243,24 +242,24 @@ TEST(Clip, ErrorIfNonfiniteChangesNothing) {
 }
 
 TEST(Clip, NonFiniteGradientsSpreadAsInPyTorch) {
-    auto store = three(3, kNan, 12);
+    auto store = three(3, kNaN, 12);
     EXPECT_TRUE(std::isnan(clip_grad_norm(*store, 1.0)));
     EXPECT_THAT(gradients_of(*store), Each(testing::IsNan()));
 
-    store = three(3, kInf, 12);
-    EXPECT_EQ(clip_grad_norm(*store, 1.0), kInf);
+    store = three(3, kInfinity, 12);
+    EXPECT_EQ(clip_grad_norm(*store, 1.0), kInfinity);
     const std::vector<double> after = gradients_of(*store);
     EXPECT_EQ(after[0], 0);
     EXPECT_TRUE(std::isnan(after[1]));
     EXPECT_EQ(after[2], 0);
 
-    store = three(kNan, kInf, -12);
+    store = three(kNaN, kInfinity, -12);
     clip_grad_value(*store, 2.0);
     EXPECT_THAT(gradients_of(*store), testing::ElementsAre(testing::IsNan(), 2.0, -2.0));
 
-    store = three(3, kInf, 12);
-    EXPECT_EQ(clip_grad_norm(*store, kInf), kInf);
-    EXPECT_EQ(gradients_of(*store), (std::vector<double>{3, kInf, 12}));
+    store = three(3, kInfinity, 12);
+    EXPECT_EQ(clip_grad_norm(*store, kInfinity), kInfinity);
+    EXPECT_EQ(gradients_of(*store), (std::vector<double>{3, kInfinity, 12}));
 }
 
 TEST(Clip, BadOptionsAreRefused) {
@@ -272,11 +271,11 @@ TEST(Clip, BadOptionsAreRefused) {
         return error_message<ValueError>([&] { clip_grad_value(*store, value); });
     };
     EXPECT_EQ(by_norm(-1, 2), "[clip_grad_norm] max_norm must be in [0, ∞]; got -1");
-    EXPECT_EQ(by_norm(kNan, 2), "[clip_grad_norm] max_norm must be in [0, ∞]; got nan");
+    EXPECT_EQ(by_norm(kNaN, 2), "[clip_grad_norm] max_norm must be in [0, ∞]; got nan");
     EXPECT_EQ(by_norm(1, 0), "[clip_grad_norm] norm_type must be in (0, ∞]; got 0");
-    EXPECT_EQ(by_norm(1, kNan), "[clip_grad_norm] norm_type must be in (0, ∞]; got nan");
+    EXPECT_EQ(by_norm(1, kNaN), "[clip_grad_norm] norm_type must be in (0, ∞]; got nan");
     EXPECT_EQ(by_value(-0.5), "[clip_grad_value] clip_value must be in [0, ∞]; got -0.5");
-    EXPECT_EQ(by_value(kNan), "[clip_grad_value] clip_value must be in [0, ∞]; got nan");
+    EXPECT_EQ(by_value(kNaN), "[clip_grad_value] clip_value must be in [0, ∞]; got nan");
     EXPECT_THAT(gradients_of(*store), Pointwise(DoubleNear(0), {3.0, -4.0, 12.0}));
 }
 

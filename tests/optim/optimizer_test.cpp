@@ -6,6 +6,7 @@
 #include <unroll/autograd/parallel.hpp>
 #include <unroll/optim/clip.hpp>
 #include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,9 +18,6 @@ namespace unroll::test {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr double kInf = std::numeric_limits<double>::infinity();
 
 /// The instruction set that was active comes back at the end.
 struct IsaGuard {
@@ -254,10 +252,10 @@ std::string refusal(const Options& options) {
 
 TEST(Optimizer, BadOptionsAreRefusedByName) {
     EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = -0.1})), "[SGD] lr must be in [0, ∞); got -0.1");
-    EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kNan})), "[SGD] lr must be in [0, ∞); got nan");
-    EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kInf})), "[SGD] lr must be in [0, ∞); got inf");
+    EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kNaN})), "[SGD] lr must be in [0, ∞); got nan");
+    EXPECT_EQ((refusal<SGD, SGDOptions>({.lr = kInfinity})), "[SGD] lr must be in [0, ∞); got inf");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = -1})), "[SGD] momentum must be in [0, ∞); got -1");
-    EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = kNan})),
+    EXPECT_EQ((refusal<SGD, SGDOptions>({.momentum = 0.9, .dampening = kNaN})),
               "[SGD] dampening must be in [0, 1]; got nan");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.weight_decay = -1e-4})), "[SGD] weight_decay must be in [0, ∞); got -0.0001");
     EXPECT_EQ((refusal<SGD, SGDOptions>({.nesterov = true})),
@@ -267,17 +265,17 @@ TEST(Optimizer, BadOptionsAreRefusedByName) {
     EXPECT_EQ((refusal<Adagrad, AdagradOptions>({.lr_decay = -1})), "[Adagrad] lr_decay must be in [0, ∞); got -1");
     EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.initial_accumulator_value = -1})),
                 HasSubstr("initial_accumulator_value"));
-    EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.eps = kNan})), HasSubstr("eps must be"));
+    EXPECT_THAT((refusal<Adagrad, AdagradOptions>({.eps = kNaN})), HasSubstr("eps must be"));
     EXPECT_EQ((refusal<RMSprop, RMSpropOptions>({.alpha = 1})), "[RMSprop] alpha must be in [0, 1); got 1");
-    EXPECT_THAT((refusal<RMSprop, RMSpropOptions>({.momentum = kNan})), HasSubstr("momentum must be"));
+    EXPECT_THAT((refusal<RMSprop, RMSpropOptions>({.momentum = kNaN})), HasSubstr("momentum must be"));
     EXPECT_EQ((refusal<Adadelta, AdadeltaOptions>({.rho = 1.5})), "[Adadelta] rho must be in [0, 1]; got 1.5");
     EXPECT_EQ((refusal<Adam, AdamOptions>({.beta1 = 1})), "[Adam] beta1 must be in [0, 1); got 1");
     EXPECT_EQ((refusal<Adam, AdamOptions>({.beta2 = 1})), "[Adam] beta2 must be in [0, 1); got 1");
     EXPECT_EQ((refusal<Adam, AdamOptions>({.eps = -1e-8})), "[Adam] eps must be in [0, ∞); got -1e-08");
-    EXPECT_EQ((refusal<AdamW, AdamWOptions>({.weight_decay = kInf})),
+    EXPECT_EQ((refusal<AdamW, AdamWOptions>({.weight_decay = kInfinity})),
               "[AdamW] weight_decay must be in [0, ∞); got inf");
     EXPECT_EQ((refusal<RAdam, RAdamOptions>({.beta2 = -0.1})), "[RAdam] beta2 must be in [0, 1); got -0.1");
-    EXPECT_EQ((refusal<NAdam, NAdamOptions>({.momentum_decay = kNan})),
+    EXPECT_EQ((refusal<NAdam, NAdamOptions>({.momentum_decay = kNaN})),
               "[NAdam] momentum_decay must be in [0, ∞); got nan");
 }
 

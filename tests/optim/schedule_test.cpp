@@ -3,6 +3,7 @@
 
 #include <unroll/optim/schedule.hpp>
 #include <unroll/tests/support/error_message.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,8 +16,6 @@ namespace unroll::test {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// An optimiser that is steered and never steps.
 struct Steered {
@@ -256,10 +255,10 @@ TEST(Schedule, NanIsNoImprovementOnAPlateau) {
     Steered steered;
     ReduceLROnPlateau plateau(steered.sgd, {.factor = 0.5, .patience = 1});
     plateau.step(1.0);
-    plateau.step(kNan);
+    plateau.step(kNaN);
     EXPECT_EQ(plateau.num_bad_epochs(), 1);
     EXPECT_EQ(plateau.best(), 1.0);
-    EXPECT_EQ(plateau.step(kNan), 0.05);
+    EXPECT_EQ(plateau.step(kNaN), 0.05);
 }
 
 TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
@@ -272,7 +271,7 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
     };
 #define UNROLL_REFUSED(Kind, ...) refused([&] { Kind schedule(steered.sgd, {__VA_ARGS__}); })
     EXPECT_EQ(UNROLL_REFUSED(StepLR, .step_size = 0), "[StepLR] step_size must be 1 or more; got 0");
-    EXPECT_EQ(UNROLL_REFUSED(StepLR, .step_size = 2, .gamma = kNan), "[StepLR] gamma must be in [0, ∞); got nan");
+    EXPECT_EQ(UNROLL_REFUSED(StepLR, .step_size = 2, .gamma = kNaN), "[StepLR] gamma must be in [0, ∞); got nan");
     EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3, -1}),
               "[MultiStepLR] a milestone must be 0 or more; got -1");
     EXPECT_EQ(UNROLL_REFUSED(MultiStepLR, .milestones = {3}, .gamma = -1),
@@ -285,9 +284,9 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
               "[WarmupCosineLR] warmup_steps must be 0 or more; got -1");
     EXPECT_EQ(UNROLL_REFUSED(WarmupCosineLR, .warmup_steps = 5, .total_steps = 5),
               "[WarmupCosineLR] total_steps must be 6 or more; got 5");
-    EXPECT_EQ(UNROLL_REFUSED(WarmupCosineLR, .warmup_steps = 0, .total_steps = 5, .eta_min = kNan),
+    EXPECT_EQ(UNROLL_REFUSED(WarmupCosineLR, .warmup_steps = 0, .total_steps = 5, .eta_min = kNaN),
               "[WarmupCosineLR] eta_min must be in [0, ∞); got nan");
-    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = kNan, .total_steps = 5),
+    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = kNaN, .total_steps = 5),
               "[OneCycleLR] max_lr must be in [0, ∞); got nan");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1),
               "[OneCycleLR] epochs (where total_steps is 0) must be 1 or more; got 0");
@@ -299,7 +298,7 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
               "[OneCycleLR] pct_start must be in [0, 1]; got 1.5");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .max_momentum = 1),
               "[OneCycleLR] max_momentum must be in [0, 1); got 1");
-    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .base_momentum = kNan),
+    EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .base_momentum = kNaN),
               "[OneCycleLR] base_momentum must be in [0, 1); got nan");
     EXPECT_EQ(UNROLL_REFUSED(OneCycleLR, .max_lr = 1, .total_steps = 5, .div_factor = 0),
               "[OneCycleLR] div_factor must be in (0, ∞); got 0");
@@ -310,12 +309,12 @@ TEST(Schedule, BadOptionsAreRefusedByNameAndTheRateStays) {
               "[ReduceLROnPlateau] patience must be 0 or more; got -1");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = 1),
               "[ReduceLROnPlateau] threshold must be in [0, 1); got 1");
-    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = kNan, .threshold_mode = ThresholdMode::abs),
+    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .threshold = kNaN, .threshold_mode = ThresholdMode::abs),
               "[ReduceLROnPlateau] threshold must be in [0, ∞); got nan");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .cooldown = -2),
               "[ReduceLROnPlateau] cooldown must be 0 or more; got -2");
     EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .min_lr = -1), "[ReduceLROnPlateau] min_lr must be in [0, ∞); got -1");
-    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .eps = kNan), "[ReduceLROnPlateau] eps must be in [0, ∞); got nan");
+    EXPECT_EQ(UNROLL_REFUSED(ReduceLROnPlateau, .eps = kNaN), "[ReduceLROnPlateau] eps must be in [0, ∞); got nan");
 #undef UNROLL_REFUSED
 }
 

@@ -1,6 +1,8 @@
 // What an error says, so that tests can hold messages to their words.
 #pragma once
 
+#include <unroll/autograd/error.hpp>
+
 #include <string>
 
 namespace unroll::test {
@@ -14,6 +16,12 @@ std::string error_message(Action action) {
         return error.what();
     }
     return "no such error";
+}
+
+/// Of files.
+template <class Action>
+std::string io_error(Action action) {
+    return error_message<IoError>(action);
 }
 
 }  // namespace unroll::test

@@ -24,19 +24,9 @@ constexpr std::array kHues{Hue{"#0969da", "#58a6ff"}, Hue{"#d4620a", "#f0883e"},
 
 // Bytes that are not UTF-8, and the two characters that XML cannot hold, become U+FFFD.
 std::string with_replacements(std::string_view text) {
-    std::u32string all;
-    while (!text.empty()) {
-        const auto first = static_cast<unsigned char>(text.front());
-        const std::size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-        try {
-            const char32_t c = decode_utf8(text.substr(0, length)).front();
-            all += c == 0xFFFE || c == 0xFFFF ? U'\uFFFD' : c;
-            text.remove_prefix(length);
-        } catch (const ValueError&) {
-            all += U'\uFFFD';
-            text.remove_prefix(1);
-        }
-    }
+    std::u32string all = decode_utf8_lossy(text);
+    for (char32_t& c : all)
+        if (c == 0xFFFE || c == 0xFFFF) c = U'\uFFFD';
     return encode_utf8(all);
 }
 

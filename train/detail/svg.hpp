@@ -21,7 +21,8 @@ std::size_t hue_count() noexcept;
 /// The classes of a chart and their colours in light and dark surroundings.
 std::string style_sheet();
 
-/// Text for between tags or within quotes. Control characters, which XML cannot hold at all, become '?'.
+/// Text for between tags or within quotes. What XML cannot hold at all is replaced: control characters by '?', U+FFFE,
+/// U+FFFF and bytes that are not UTF-8 by U+FFFD.
 std::string escaped(std::string_view text);
 /// About how wide text is in pixels.
 double text_width(std::string_view text, double font_size);

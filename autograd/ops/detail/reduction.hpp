@@ -8,9 +8,9 @@
 
 namespace unroll::detail {
 
-class Reduction {
+class ReducedAxes {
 public:
-    Reduction(const Axes& axes, bool keep_dims) : keep_dims_(keep_dims) {
+    ReducedAxes(const Axes& axes, bool keep_dims) : keep_dims_(keep_dims) {
         // One more than an array can have says enough: one of them is out of range or repeated.
         for (const Index axis : axes)
             if (named_ < kMost) axes_[named_++] = axis;

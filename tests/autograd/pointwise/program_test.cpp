@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <unroll/autograd/error.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 namespace {
 
@@ -17,9 +18,6 @@ using namespace unroll;
 using namespace unroll::test;
 using detail::Opcode;
 using detail::Program;
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
 
 std::string text(const Program& program) {
     const std::vector<std::string> in = {"a", "b", "c"}, out = {"y", "z"};
@@ -95,7 +93,7 @@ TEST(PointwiseProgram, PrintsWhatOneWouldWrite) {
 }
 
 TEST(PointwiseProgram, SimplificationChangesNoValueOfRandomPrograms) {
-    const double specials[] = {0.0, 1.0, -1.0, 2.0, -0.3, 0.6, kInfinity, -kInfinity, kNan};
+    const double specials[] = {0.0, 1.0, -1.0, 2.0, -0.3, 0.6, kInfinity, -kInfinity, kNaN};
     int compared = 0;
     for (std::uint32_t seed = 0; seed < 400; ++seed) {
         const RandomFunction function(seed, 3, 25, false);
@@ -137,7 +135,7 @@ TEST(PointwiseProgram, ComparisonsAndLogicGiveOneOrZero) {
     EXPECT_EQ(evaluate<double>(p, {1, 2}), (Row{1, 1, 0, 0, 0, 1, 0, 1, 1}));
     EXPECT_EQ(evaluate<double>(p, {2, 2}), (Row{0, 1, 0, 1, 1, 0, 0, 1, 1}));
     EXPECT_EQ(evaluate<double>(p, {0, -3}), (Row{0, 0, 1, 1, 0, 1, 1, 0, 1}));
-    EXPECT_EQ(evaluate<double>(p, {kNan, 0}), (Row{0, 0, 0, 0, 0, 1, 0, 0, 1}));
+    EXPECT_EQ(evaluate<double>(p, {kNaN, 0}), (Row{0, 0, 0, 0, 0, 1, 0, 0, 1}));
 }
 
 TEST(PointwiseProgram, AssignmentOperatorsRecordToo) {
@@ -213,7 +211,7 @@ TEST(PointwiseProgram, EqualityAndHashSeeStructureAndBits) {
     const auto scaled = [](double by) { return record_unary([by](Symbol x) { return x + by; }); };
     EXPECT_TRUE(scaled(3) == scaled(3));
     EXPECT_FALSE(scaled(3) == scaled(4));
-    EXPECT_TRUE(scaled(kNan) == scaled(kNan));
+    EXPECT_TRUE(scaled(kNaN) == scaled(kNaN));
     EXPECT_EQ(detail::hash_of(scaled(3)), detail::hash_of(scaled(3)));
     EXPECT_NE(detail::hash_of(scaled(3)), detail::hash_of(scaled(4)));
 }

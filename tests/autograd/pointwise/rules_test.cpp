@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <unroll/autograd/pointwise/rules.hpp>
+#include <unroll/tests/support/special_values.hpp>
 
 namespace {
 
@@ -18,9 +19,6 @@ using namespace unroll::test;
 using detail::Opcode;
 using detail::Program;
 namespace rules = detail::rules;
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-const double kNan = std::numeric_limits<double>::quiet_NaN();
 
 using Point = std::vector<double>;
 
@@ -139,12 +137,12 @@ TEST(PointwiseRules, NanStaysNan) {
         const int n = detail::operand_count(op);
         for (int i = 0; i < n; ++i) {
             Point p(static_cast<std::size_t>(n), 0.5);
-            p[static_cast<std::size_t>(i)] = kNan;
+            p[static_cast<std::size_t>(i)] = kNaN;
             EXPECT_TRUE(std::isnan(evaluate(single(op), p)[0])) << detail::opcode_name(op) << ", operand " << i;
         }
     }
-    EXPECT_EQ(evaluate<double>(single(Opcode::select), {0, kNan, 2})[0], 2) << "the branch not taken does not count";
-    EXPECT_EQ(evaluate<double>(single(Opcode::pow), {kNan, 0})[0], 1);
+    EXPECT_EQ(evaluate<double>(single(Opcode::select), {0, kNaN, 2})[0], 2) << "the branch not taken does not count";
+    EXPECT_EQ(evaluate<double>(single(Opcode::pow), {kNaN, 0})[0], 1);
 }
 
 struct Special {
@@ -162,16 +160,16 @@ TEST(PointwiseRules, ValuesAndGradientsAtSpecialPoints) {
     const std::vector<Special> specials = {
         {"abs", single(Opcode::abs), {0}, 0, {0}},
         {"relu at 0", single(Opcode::relu), {0}, 0, {0}},
-        {"relu at NaN", single(Opcode::relu), {kNan}, kNan, {1}},
+        {"relu at NaN", single(Opcode::relu), {kNaN}, kNaN, {1}},
         {"relu at ∞", single(Opcode::relu), {kInfinity}, kInfinity, {1}},
         {"maximum of equals", single(Opcode::maximum), {2, 2}, 2, {0.5, 0.5}},
         {"minimum of equals", single(Opcode::minimum), {2, 2}, 2, {0.5, 0.5}},
-        {"maximum of NaN", single(Opcode::maximum), {kNan, 2}, kNan, {1, 1}},
+        {"maximum of NaN", single(Opcode::maximum), {kNaN, 2}, kNaN, {1, 1}},
         {"sqrt at 0", single(Opcode::sqrt), {0}, 0, {kInfinity}},
-        {"sqrt below 0", single(Opcode::sqrt), {-1}, kNan, {kNan}},
+        {"sqrt below 0", single(Opcode::sqrt), {-1}, kNaN, {kNaN}},
         {"rsqrt at 0", single(Opcode::rsqrt), {0}, kInfinity, {-kInfinity}},
         {"log at 0", single(Opcode::log), {0}, -kInfinity, {kInfinity}},
-        {"log below 0", single(Opcode::log), {-1}, kNan, {-1}},
+        {"log below 0", single(Opcode::log), {-1}, kNaN, {-1}},
         {"log1p at -1", single(Opcode::log1p), {-1}, -kInfinity, {kInfinity}},
         {"exp at -∞", single(Opcode::exp), {-kInfinity}, 0, {0}},
         {"exp overflowing", single(Opcode::exp), {1000}, kInfinity, {kInfinity}},
@@ -184,12 +182,12 @@ TEST(PointwiseRules, ValuesAndGradientsAtSpecialPoints) {
         {"softplus far left", single(Opcode::softplus), {-700}, std::exp(-700.0), {std::exp(-700.0)}},
         {"softplus at -∞", single(Opcode::softplus), {-kInfinity}, 0, {0}},
         {"division by 0", single(Opcode::div), {1, 0}, kInfinity, {kInfinity, -kInfinity}},
-        {"0/0", single(Opcode::div), {0, 0}, kNan, {kInfinity, kNan}},
+        {"0/0", single(Opcode::div), {0, 0}, kNaN, {kInfinity, kNaN}},
         {"0⁰", single(Opcode::pow), {0, 0}, 1, {0, 0}},
         {"0²", single(Opcode::pow), {0, 2}, 0, {0, 0}},
         {"0 to a half", single(Opcode::pow), {0, 0.5}, 0, {kInfinity, 0}},
         {"0⁻¹", single(Opcode::pow), {0, -1}, kInfinity, {-kInfinity, -kInfinity}},
-        {"(-2)³", single(Opcode::pow), {-2, 3}, -8, {12, kNan}},
+        {"(-2)³", single(Opcode::pow), {-2, 3}, -8, {12, kNaN}},
         {"x⁰ at 0", powered(0), {0}, 1, {0}},
         {"x² at 0", powered(2), {0}, 0, {0}},
         {"x³ below 0", powered(3), {-2}, -8, {12}},
@@ -201,7 +199,7 @@ TEST(PointwiseRules, ValuesAndGradientsAtSpecialPoints) {
         {"clip at the other", record_unary([](Symbol x) { return clip(x, -1, 2); }), {-1}, -1, {1}},
         {"clip outside", record_unary([](Symbol x) { return clip(x, -1, 2); }), {3}, 2, {0}},
         {"clip with bounds crossed", record_unary([](Symbol x) { return clip(x, 2, -1); }), {0.5}, -1, {0}},
-        {"clip of NaN (PyTorch: gradient 0)", record_unary([](Symbol x) { return clip(x, -1, 2); }), {kNan}, kNan, {1}},
+        {"clip of NaN (PyTorch: gradient 0)", record_unary([](Symbol x) { return clip(x, -1, 2); }), {kNaN}, kNaN, {1}},
         {"leaky_relu at 0", record_unary([](Symbol x) { return leaky_relu(x); }), {0}, 0, {0.01}},
         {"leaky_relu left",
          record_unary([](Symbol x) { return leaky_relu(x, 0.2); }),
