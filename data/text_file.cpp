@@ -2,10 +2,7 @@
 #include <unroll/autograd/error.hpp>
 #include <unroll/data/text_file.hpp>
 
-#include <fmt/format.h>
-
 #include <cerrno>
-#include <system_error>
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -8,7 +8,6 @@
 
 #include <unroll/autograd/detail/fnv1a.hpp>
 #include <unroll/data/number_text.hpp>
-#include <unroll/data/utf8.hpp>
 #include <unroll/io/atomic_file.hpp>
 #include <unroll/io/checkpoint.hpp>
 #include <unroll/layers/metrics.hpp>

@@ -4,7 +4,6 @@
 #include <unroll/tests/autograd/ops_support.hpp>
 #include <unroll/tests/support/special_values.hpp>
 
-#include <limits>
 
 namespace unroll {
 namespace {

@@ -1,5 +1,4 @@
 // Writing SVG.
-#include <unroll/autograd/error.hpp>
 #include <unroll/data/utf8.hpp>
 #include <unroll/train/detail/svg.hpp>
 #include <unroll/train/terminal.hpp>

@@ -1,7 +1,6 @@
 // Recording of functions: merging, folding, simplification that changes no value, text, and misuse.
 #include "helpers.hpp"
 
-#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>

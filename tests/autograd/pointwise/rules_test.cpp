@@ -3,7 +3,6 @@
 #include "helpers.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <string>
 
