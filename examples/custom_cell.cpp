@@ -33,8 +33,7 @@ struct MinimalGatedUnit {
     }
 };
 
-// 2. A model around it: Stacked makes layers of any cell, here two in both directions. The task: numbers −1 and +1 come by;
-//    at each of them, is the sum so far above the sum of those still to come?
+// 2. A model: Stacked makes layers of any cell. The task: at each of the numbers ±1, is the sum so far above that to come?
 template <class Real>
 struct Balance : Module {
     Stacked<Real, MinimalGatedUnit<Real>> rnn;
@@ -74,6 +73,7 @@ int main(int argc, char** argv) try {
         bar.update({.step = step, .steps = 250, .train_loss = loss.item()});
         if (step % 50 == 0) bar.print(fmt::format("steps to {:3}: loss {:.4f} nats", step, std::exchange(sum, 0) / 50));
     }
+    bar.finish(), check_output();
 } catch (const std::exception& error) {
     return fmt::print(stderr, "custom_cell: {}\n", error.what()), 1;
 }

@@ -145,6 +145,7 @@ int main(int argc, char** argv) try {
     const std::string word = write_from_h(model);
     const bool learned = word == "hello";
     fmt::print("\n  From \"h\" it writes: {}\n\n", styled(learned ? "1;32" : "1;31", word));
+    check_output();
     return learned ? 0 : 1;
 } catch (const std::exception& error) {
     fmt::print(stderr, "hello: {}\n", error.what());

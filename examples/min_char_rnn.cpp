@@ -27,7 +27,8 @@ int main(int argc, char** argv) try {
     const Vocabulary vocabulary = Vocabulary::from_text(text);
     const Index V = vocabulary.size(), H = 100, T = 25;
     const Index steps = argc > 2 ? parse_count(argv[2], "the number of steps") : 100'000;
-    fmt::print("{} characters, {} distinct\n", text.size(), V);
+    const IntTensor ids = vocabulary.encode(text);
+    fmt::print("{} characters, {} distinct\n", ids.size(), V);
 
     ParameterStore<float> store(/*seed=*/1);
     const Scope<float> at(store);
@@ -39,7 +40,7 @@ int main(int argc, char** argv) try {
             weight = entry->shape.rank() == 2 ? static_cast<float>(0.01 * random.normal()) : 0.0f;
     store.freeze("rnn.bias_hh_l0");  // PyTorch's second bias, which the classic loop does not have
     Adagrad<float> optimizer(store, {.lr = argc > 3 ? parse_number(argv[3], "the learning rate") : 0.1, .eps = 1e-4});
-    StreamBatcher batches(vocabulary.encode(text), {.batch_size = 1, .seq_len = T});
+    StreamBatcher batches(ids, {.batch_size = 1, .seq_len = T});
     SmoothedLoss smooth(0.999, T * std::log(V));  // nats per 25 characters
     std::optional<RNN<float>::State> state;
     InterruptGuard interrupt;  // Ctrl-C ends the loop
@@ -72,6 +73,8 @@ int main(int argc, char** argv) try {
         smooth.add(loss.item());
         bar.update({.step = step, .steps = steps, .train_loss = smooth.value()});
     }
+    bar.finish();
+    check_output();
     return interrupt.exit_code();
 } catch (const std::exception& error) {
     fmt::print(stderr, "min_char_rnn: {}\n", error.what());

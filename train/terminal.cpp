@@ -1,10 +1,15 @@
 // Asking the system about a terminal, and measuring text.
+#include <unroll/autograd/error.hpp>
 #include <unroll/train/terminal.hpp>
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 
 #include <sys/ioctl.h>
@@ -108,6 +113,13 @@ std::string without_controls(std::string_view text) {
             safe.append(text.substr(begin, at - begin));
     }
     return safe;
+}
+
+void check_output() {
+    errno = 0;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+    throw IoError(
+        fmt::format("cannot write the output: {}", errno != 0 ? detail::system_text(errno) : "a part of it is lost"));
 }
 
 }  // namespace unroll

@@ -25,4 +25,7 @@ int columns_of(std::string_view text);
 /// move the cursor or change colours.
 std::string without_controls(std::string_view text);
 
+/// At the end of a program: IoError if not all that was printed to stdout has arrived, as on a disk that is full.
+void check_output();
+
 }  // namespace unroll

@@ -9,13 +9,13 @@
 #include "sample.hpp"
 #include "train.hpp"
 
+#include <unroll/train/terminal.hpp>
+
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <new>
-#include <system_error>
 
 namespace {
 
@@ -23,14 +23,6 @@ int say(const char* message, int code) {
     std::fflush(stdout);
     fmt::print(stderr, "shakespeare: {}\n", message);
     return code;
-}
-
-/// @throws unroll::IoError if not all that was printed has arrived
-void check_output() {
-    errno = 0;
-    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-    throw unroll::IoError(fmt::format("cannot write the output: {}",
-                                      errno != 0 ? std::generic_category().message(errno) : "a part of it is lost"));
 }
 
 }  // namespace
@@ -49,7 +41,7 @@ int main(int argc, char** argv) {
                         return run(options);
                 },
                 *command);
-        check_output();
+        unroll::check_output();
         return code;
     } catch (const WrongUse& error) {
         return say(error.what(), 2);

@@ -1,9 +1,11 @@
 // Measuring text, making it safe, and looking at what is no terminal.
+#include <unroll/tests/support/error_message.hpp>
 #include <unroll/tests/support/temporary_folder.hpp>
 #include <unroll/train/terminal.hpp>
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 
 namespace {
 
+using unroll::check_output;
 using unroll::columns_of;
 using unroll::inspect_terminal;
 using unroll::without_controls;
@@ -34,6 +37,17 @@ TEST(Terminal, ControlCharactersAreReplaced) {
     EXPECT_EQ(without_controls("\x1b[2J\r\x07\x7f"), "?[2J???");
     EXPECT_EQ(without_controls("\u009b31m"), "?31m");
     EXPECT_EQ(without_controls("é三😀"), "é三😀");
+}
+
+TEST(Terminal, OutputThatIsLostIsAnError) {
+    for (const bool at_once : {false, true})
+        EXPECT_TRUE(holds_in_child([&] {
+            check_output();
+            if (std::freopen("/dev/full", "w", stdout) == nullptr) return false;
+            std::printf("not for long");
+            if (at_once) std::fflush(stdout);  // fails, and nobody looks
+            return unroll::test::io_error(check_output).starts_with("cannot write the output: ");
+        }));
 }
 
 TEST(Terminal, AFileIsNotInteractive) {
