@@ -6,7 +6,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 #include <vector>
 
@@ -79,15 +78,6 @@ CLI::Option* option(CLI::App& app, const std::string& name, std::optional<T>& va
     return app.add_option(name, value, help)->transform(check)->type_name(type_name<T>());
 }
 
-/// Where scripts/get-data puts tiny Shakespeare.
-std::filesystem::path cached_corpus() {
-    const char* cache = std::getenv("UNROLL_CACHE");
-    const char* home = std::getenv("HOME");
-    if (cache && *cache) return std::filesystem::path(cache) / "tinyshakespeare.txt";
-    if (home && *home) return std::filesystem::path(home) / ".cache/unroll/tinyshakespeare.txt";
-    return {};
-}
-
 /// A run's folder stands for the model in it.
 void find_model(std::filesystem::path& model) {
     std::error_code ignored;
@@ -130,7 +120,8 @@ constexpr Customary kCustomary[] = {{"adamw", 4e-3, 0.01}, {"adam", 4e-3, 0},   
 /// The options of `train`; returns those that a resumed run cannot change.
 std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     Recipe& r = o.recipe;
-    app.add_option("--data", o.data, "text to learn from, UTF-8 (not given: tiny Shakespeare from the cache)")
+    app.add_option("--data", o.data,
+                   "text to learn from, UTF-8 (not given: tiny Shakespeare from the cache, or a play)")
         ->check(kNamed)
         ->type_name("FILE");
     app.add_option("--resume", o.resume, "go on with the run in this folder")->check(kNamed)->type_name("DIR");
@@ -148,10 +139,11 @@ std::vector<CLI::Option*> add_train(CLI::App& app, TrainOptions& o) {
     add("--batch", r.batch, "streams of text side by side", whole(1, kLargeSize));
     add("--seq-len", r.seq_len, "characters of each stream in one step", whole(1, kLargeSize));
     add("--epochs", r.epochs, "stop after so many passes over the text (0: no limit)", kNotNegative);
-    add("--minutes", r.minutes,
-        "stop after about so long: as many steps as the first ones promise (0: no limit; "
-        "3 if neither --epochs nor --steps is given)",
-        kNotNegative);
+    fixed.push_back(app.add_option("--minutes", r.minutes,
+                                   "stop after about so long: as many steps as the first ones promise (0: no limit; "
+                                   "not given: 3 if there is neither --epochs nor --steps)")
+                        ->transform(kNotNegative)
+                        ->type_name("X"));
     add("--steps", r.steps, "stop after so many steps (0: no limit)", whole(0));
     std::vector<std::string> optimizers;
     for (const Customary& custom : kCustomary) optimizers.push_back(custom.optimizer);
@@ -202,13 +194,7 @@ void finish_train(const CLI::App& app, TrainOptions& o, const std::vector<CLI::O
     if (o.recipe.patience > 0 && (o.recipe.val_fraction == 0 || o.recipe.validate_every == 0))
         throw WrongUse("--patience counts validations: --val-fraction and --validate-every must be above 0");
     if (o.out.empty()) o.out = "shakespeare-run";
-    if (o.recipe.steps == 0 && o.recipe.epochs == 0 && o.recipe.minutes == 0) o.recipe.minutes = 3;
-    if (!o.data.empty()) return;
-    o.data = cached_corpus();
-    std::error_code ignored;
-    if (!std::filesystem::exists(o.data, ignored))
-        throw WrongUse(
-            "there is no text to learn from: give --data FILE, or run scripts/get-data tinyshakespeare first");
+    if (o.recipe.steps == 0 && o.recipe.epochs == 0 && app.get_option("--minutes")->count() == 0) o.recipe.minutes = 3;
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ struct Recipe {
 
 struct TrainOptions {
     Recipe recipe;
-    std::filesystem::path data;
+    std::filesystem::path data;  ///< empty: the run's own if one is resumed, else the default text
     std::filesystem::path out;
     std::filesystem::path resume;  ///< empty: a new run
     Index threads = 0;             ///< 0: as many as there are processors

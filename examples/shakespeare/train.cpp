@@ -2,6 +2,7 @@
 #include "train.hpp"
 
 #include "corpus.hpp"
+#include "default_text.hpp"
 #include "evaluate.hpp"
 #include "sample.hpp"
 #include "trainer.hpp"
@@ -22,6 +23,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 
@@ -52,6 +54,7 @@ constexpr Index kLogEvery = 10;       // steps
 constexpr Index kSampleLength = 240;  // characters
 constexpr Index kUnmeasured = 2;      // first steps, slower than the others
 constexpr Index kMeasured = 8;        // steps at least before their speed is believed
+constexpr Index kWithoutEnd = 6000;   // steps whose shares count where a run has no end
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 /// The files of a run.
@@ -62,13 +65,18 @@ struct Folder {
     fs::path log() const { return path / "log.jsonl"; }
     fs::path curve() const { return path / "loss.svg"; }
 
-    /// A new run must not replace an older one.
+    std::array<fs::path, 4> files() const { return {checkpoint(), model(), log(), curve()}; }
+
+    /// A new run must not replace an older one, nor anything else.
     void claim() const {
         std::error_code error;
-        for (const fs::path& file : {checkpoint(), model()})
+        if (fs::exists(checkpoint(), error))
+            throw IoError(fmt::format("'{}' holds a run already: go on with it by --resume, or give another --out",
+                                      path.string()));
+        for (const fs::path& file : files())
             if (fs::exists(file, error))
-                throw IoError(fmt::format("'{}' holds a run already: go on with it by --resume, or give another --out",
-                                          path.string()));
+                throw IoError(
+                    fmt::format("'{}' is there already, and would be replaced: give another --out", file.string()));
         fs::create_directories(path, error);
         if (error && !fs::is_directory(path))
             throw IoError(fmt::format("cannot make the folder '{}': {}", path.string(), error.message()));
@@ -76,7 +84,7 @@ struct Folder {
 
     /// That there is no place for a file is known before anything is learnt.
     void check() const {
-        for (const fs::path& file : {checkpoint(), model(), log(), curve()}) check_writable(file);
+        for (const fs::path& file : files()) check_writable(file);
     }
 };
 
@@ -105,6 +113,7 @@ public:
 private:
     void resume(const StateDict& checkpoint);
     void introduce();
+    void measure();
     void set_plan();
     void learn();
     void validate();
@@ -133,6 +142,7 @@ private:
     std::optional<Every> validation_due_, sample_due_, checkpoint_due_;
     Trainer::Step last_{kNaN, kNaN, kNaN};
     double validation_loss_ = kNaN;  // the last estimate
+    Index planned_ = 0;              // steps of the run that the plan was made for
     Index learnt_now_ = 0;           // steps of this process
     double measured_from_ = 0;       // seconds
 };
@@ -165,25 +175,32 @@ void Run::introduce() {
     std::fflush(stdout);
 }
 
-/// Once the number of steps is known, so is when to do what.
+/// Finds out how many steps there is time for.
+void Run::measure() {
+    if (trainer_.total_steps() > 0) return;
+    if (learnt_now_ == kUnmeasured) measured_from_ = watch_.seconds();
+    const double budget = 60 * options_.recipe.minutes, seconds = watch_.seconds();
+    if (learnt_now_ < kUnmeasured + kMeasured) return;
+    const double per_second = static_cast<double>(learnt_now_ - kUnmeasured) / std::max(1e-9, seconds - measured_from_);
+    const Index affordable =
+        trainer_.steps() + static_cast<Index>(std::min(1e12, per_second * std::max(0.0, budget - seconds)));
+    // A few seconds make a good measurement; where --steps or --epochs are far below, a rough one will do.
+    if (seconds < std::min(4.0, 0.05 * budget) && trainer_.limit() > affordable / 2) return;
+    trainer_.set_total_steps(affordable);
+    if (trainer_.total_steps() == affordable)
+        bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
+                               with_commas(trainer_.total_steps()), options_.recipe.minutes));
+}
+
+/// Once the number of steps is known, so is when to do what. Where it is to be measured, the plan is made for the most that
+/// --steps and --epochs allow, if they do, and again when there is time for fewer.
 void Run::set_plan() {
-    if (trainer_.total_steps() == 0) {
-        if (learnt_now_ == kUnmeasured) measured_from_ = watch_.seconds();
-        const double budget = 60 * options_.recipe.minutes, seconds = watch_.seconds();
-        if (learnt_now_ < kUnmeasured + kMeasured) return;
-        const double per_second =
-            static_cast<double>(learnt_now_ - kUnmeasured) / std::max(1e-9, seconds - measured_from_);
-        const Index affordable =
-            trainer_.steps() + static_cast<Index>(std::min(1e12, per_second * std::max(0.0, budget - seconds)));
-        // A few seconds make a good measurement; where --steps or --epochs are far below, a rough one will do.
-        if (seconds < std::min(4.0, 0.05 * budget) && trainer_.limit() > affordable / 2) return;
-        trainer_.set_total_steps(affordable);
-        if (trainer_.total_steps() == affordable)
-            bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
-                                   with_commas(trainer_.total_steps()), options_.recipe.minutes));
-    }
-    if (validation_due_) return;
-    const auto part = [&](Index parts) { return std::max<Index>(1, (trainer_.total_steps() + parts - 1) / parts); };
+    if (planned_ == trainer_.planned_steps()) return;
+    planned_ = trainer_.planned_steps();
+    const bool without_end = planned_ == Trainer::kNoLimit;
+    if (without_end && trainer_.total_steps() == 0) return;
+    const Index steps = without_end ? kWithoutEnd : planned_;
+    const auto part = [&](Index parts) { return std::max<Index>(1, (steps + parts - 1) / parts); };
     const Index validate_every = options_.recipe.validate_every < 0 ? part(12) : options_.recipe.validate_every;
     validation_due_.emplace(CadenceOptions{.steps = validate_every});
     sample_due_.emplace(CadenceOptions{.steps = options_.sample_every.value_or(part(5))});
@@ -191,7 +208,8 @@ void Run::set_plan() {
 }
 
 void Run::show_progress() {
-    const Index total = trainer_.total_steps(), step = trainer_.steps();
+    const Index planned = trainer_.planned_steps(), step = trainer_.steps();
+    const Index total = planned == Trainer::kNoLimit ? 0 : planned;
     ProgressStatus status;
     status.epoch = static_cast<Index>(trainer_.epochs()) + 1;
     if (total > 0) {
@@ -299,6 +317,7 @@ void Run::learn() {
     speed_->add(static_cast<double>(trainer_.characters_per_step()));
     smooth_.add(last_.loss);
     since_log_.add(last_.loss);
+    measure();
     set_plan();
     const Index step = trainer_.steps();
     const bool validating = validation_due_ && !trainer_.finished() && validation_due_->due(step, 0);
@@ -343,7 +362,7 @@ double Run::finish(const std::string& program) {
 int Run::operator()(const std::string& program) {
     introduce();
     log_ = trainer_.steps() > 0 ? JsonLog::resume(folder_.log(), trainer_.steps()) : JsonLog::create(folder_.log());
-    if (trainer_.total_steps() > 0) set_plan();
+    set_plan();
     while (!is_over() && !interrupt_.requested()) learn();
     if (!is_over()) {
         save_checkpoint();
@@ -390,6 +409,10 @@ int run(const TrainOptions& given, const std::string& program) {
             throw IoError(fmt::format("cannot use '{}': its options are not those of this program: {}", path.string(),
                                       error.what()));
         }
+    } else if (options.data.empty()) {
+        const DefaultText text = default_text();
+        fmt::print("corpus      {}\n", text.which);
+        options.data = text.path;
     }
     Corpus corpus = read_corpus(options.data, options.recipe.val_fraction);
     return Run(options, std::move(corpus), checkpoint ? &*checkpoint : nullptr)(program);

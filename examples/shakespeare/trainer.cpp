@@ -55,7 +55,7 @@ Trainer::Trainer(const Recipe& recipe, Size vocabulary, IntTensor text, bool che
       parts_(static_cast<std::size_t>(shard_count(recipe.batch))) {}
 
 Index Trainer::limit() const noexcept {
-    Index steps = std::numeric_limits<Index>::max();
+    Index steps = kNoLimit;
     if (recipe_.steps > 0) steps = recipe_.steps;
     if (recipe_.epochs > 0) {
         const double of_epochs = std::ceil(recipe_.epochs * static_cast<double>(batches_.windows_per_pass()));
@@ -72,12 +72,12 @@ void Trainer::set_total_steps(Index affordable) {
 
 /// The learning rate of step n (from 0) as a share of the highest.
 double Trainer::lr_factor(Index n) const {
-    const Index customary = total_steps_ > 0 ? std::min(kWarmup, total_steps_ / 10) : kWarmup;
-    const Index warmup = recipe_.warmup < 0 ? customary : recipe_.warmup;
+    const Index steps = planned_steps();
+    const Index warmup = recipe_.warmup < 0 ? std::min(kWarmup, steps / 10) : recipe_.warmup;
     if (n < warmup) return static_cast<double>(n + 1) / static_cast<double>(warmup);
-    if (total_steps_ == 0 || recipe_.schedule == "constant") return 1;
+    if (steps == kNoLimit || recipe_.schedule == "constant") return 1;
     const double done =
-        std::min(1.0, static_cast<double>(n - warmup) / static_cast<double>(std::max<Index>(1, total_steps_ - warmup)));
+        std::min(1.0, static_cast<double>(n - warmup) / static_cast<double>(std::max<Index>(1, steps - warmup)));
     return recipe_.schedule == "linear" ? 1 - done : (1 + std::cos(std::numbers::pi * done)) / 2;
 }
 

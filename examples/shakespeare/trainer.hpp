@@ -10,6 +10,7 @@
 #include <unroll/optim/optimizer.hpp>
 #include <unroll/optim/schedule.hpp>
 
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -44,11 +45,14 @@ public:
     }
     /// The number of steps of the whole run; 0 while it is to be measured how many there is time for.
     Index total_steps() const noexcept { return total_steps_; }
+    /// The same as far as it is known: while there is none, the most that there can be.
+    Index planned_steps() const noexcept { return total_steps_ > 0 ? total_steps_ : limit(); }
     /// Decides it, once and for all: as many as there is time for, or fewer if --steps or --epochs say so.
     void set_total_steps(Index affordable);
-    bool finished() const noexcept { return steps_ >= (total_steps_ > 0 ? total_steps_ : limit()); }
+    bool finished() const noexcept { return steps_ >= planned_steps(); }
     /// The most steps that --steps and --epochs allow.
     Index limit() const noexcept;
+    static constexpr Index kNoLimit = std::numeric_limits<Index>::max();
 
     unroll::ParameterStore<float>& store() noexcept { return store_; }
     const CharModel<float>& model() const noexcept { return model_; }

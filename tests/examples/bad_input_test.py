@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import struct
 import subprocess
@@ -79,9 +80,6 @@ class BadInput(ExampleCase):
         for arguments, word in cases:
             with self.subTest(arguments):
                 self.refuse(arguments, WRONG_USE, word)
-
-    def test_no_text_at_all(self):
-        self.refuse(["train"], WRONG_USE, "scripts/get-data")
 
     def test_texts(self):
         text = self.folder / "text.txt"
@@ -173,6 +171,14 @@ class BadInput(ExampleCase):
             locked.mkdir(mode=0o500)
             self.refuse(["train", "--data", PLAY, *TINY, "--out", locked / "run"], ERROR, "locked")
 
+    def test_files_that_stand_where_a_run_would_write(self):
+        for name in ["model.safetensors", "log.jsonl", "loss.svg"]:
+            with self.subTest(name):
+                out = self.folder / f"with {name}"
+                out.mkdir()
+                (out / name).write_text("precious")
+                self.refuse(["train", "--data", PLAY, *TINY, "--out", out], ERROR, name, "--out")
+
     def test_a_full_disk(self):
         """A limit on the size of files stands for it: what stood there stays, and no part of a file is left."""
 
@@ -207,7 +213,9 @@ class BadInput(ExampleCase):
 
     def test_a_network_that_does_not_fit(self):
         result = self.run_example("shakespeare", "train", "--data", PLAY, *TINY, "--hidden", 2**20, "--out", "run", expect=ERROR)
-        self.assert_one_line(result.stderr, "memory")
+        # The address sanitizer has a line of its own for a request that it cannot serve.
+        said = [line for line in result.stderr.splitlines(keepends=True) if not re.match("==[0-9]+==WARNING", line)]
+        self.assert_one_line("".join(said), "memory")
 
 
 if __name__ == "__main__":

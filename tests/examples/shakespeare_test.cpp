@@ -1,11 +1,14 @@
 // The parts of shakespeare from within: gradients of its network, its exact loss against reading one by one, training as a
 // function of recipe and text alone.
+#include "../../examples/shakespeare/default_text.hpp"
 #include "../../examples/shakespeare/evaluate.hpp"
 #include "../../examples/shakespeare/trainer.hpp"
 
 #include <unroll/autograd/gradcheck_gtest.hpp>
 #include <unroll/autograd/parallel.hpp>
+#include <unroll/tests/support/temporary_folder.hpp>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -196,10 +199,37 @@ TEST(Trainer, StepsAreLimitedByWhateverComesFirst) {
     recipe.minutes = 1;
     Trainer measured(recipe, 7, text, false);
     EXPECT_EQ(measured.total_steps(), 0);
+    EXPECT_EQ(measured.planned_steps(), 24);
     measured.set_total_steps(10);
     EXPECT_EQ(measured.total_steps(), 10);
     measured.set_total_steps(1000);
     EXPECT_EQ(measured.total_steps(), 24);
+    recipe.steps = 0;
+    recipe.epochs = 0;
+    EXPECT_EQ(Trainer(recipe, 7, text, false).planned_steps(), Trainer::kNoLimit);
+}
+
+TEST(Trainer, LearningRateFollowsThePlanBeforeTimeIsMeasured) {
+    const IntTensor text = text_of(2000, 7);
+    Recipe recipe = small_recipe("rnn");
+    recipe.warmup = -1;
+    Trainer by_steps(recipe, 7, text, false);
+    recipe.minutes = 5;
+    Trainer by_both(recipe, 7, text, false);
+    while (!by_steps.finished()) ASSERT_EQ(by_steps.step().lr, by_both.step().lr);
+    EXPECT_TRUE(by_both.finished());
+}
+
+TEST(DefaultText, IsThePlayUnlessTheCacheHasTinyShakespeare) {
+    const test::TemporaryFolder folder;
+    const std::filesystem::path cached = folder / "cached.txt", play = folder / "play.txt";
+    EXPECT_THROW(default_text(cached, play), WrongUse);
+    test::put_content(play, "GANNET: Well met.");
+    EXPECT_EQ(default_text(cached, play).path, play);
+    EXPECT_EQ(default_text({}, play).path, play);
+    test::put_content(cached, "First Citizen: Before we");
+    EXPECT_THAT(default_text(cached, play).which, testing::HasSubstr("cached.txt is not the whole"));
+    EXPECT_EQ(default_text(cached, play).path, play);
 }
 
 TEST(Trainer, AnAverageOfWeightsIsWhatIsEvaluated) {

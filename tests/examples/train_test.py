@@ -2,9 +2,12 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
+import signal
 import subprocess
+import time
 import unittest
 import xml.etree.ElementTree
 
@@ -166,6 +169,53 @@ class Options(ExampleCase):
         printed = self.train("--minutes", 0.03).stdout
         self.assertIn("steps: about as many as 0.03 minutes allow", printed)
         self.assertLess(log_of(self.folder / "run")[-1]["seconds"], 20)
+
+    def test_what_comes_first_is_the_plan_from_the_start(self):
+        plan = ["--steps", 8, "--sample-every", 4, "--prime", "GANNET:\\n"]
+        for limits in [[], ["--minutes", 5]]:
+            printed = self.run_example("shakespeare", "train", *self.TINY, *plan, *limits, "--out", f"with {len(limits)}").stdout
+            self.assertIn("100%", printed)
+            self.assertIn("—— after step 4 ——", printed)
+            self.assertIn("—— after step 8 ——", printed)
+        rates = [[line["lr"] for line in log_of(self.folder / f"with {n}")] for n in (0, 2)]
+        self.assertEqual(rates[0], rates[1])
+        self.assertEqual(len(rates[0]), 8)  # each step is validated, and so logged
+
+    def test_zero_minutes_are_no_limit(self):
+        command = self.command("shakespeare", "train", *self.TINY, "--minutes", 0, "--validate-every", 20, "--out", "run")
+        with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True) as process:
+            log = self.folder / "run" / "log.jsonl"
+            while process.poll() is None and (not log.exists() or log.read_text().count("\n") < 5):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            printed, _ = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 130)
+        self.assertNotIn("minutes allow", printed)
+        inspected = self.run_example("shakespeare", "inspect", "run/checkpoint.safetensors").stdout
+        self.assertIn("minutes 0.0", inspected)
+
+    def test_without_a_text_the_play_is_taken(self):
+        def train(out):
+            return self.run_example("shakespeare", "train", *self.TINY[2:], "--steps", 4, "--out", out).stdout
+
+        self.assertIn("corpus      the play that comes with the source, because tiny Shakespeare is not in the cache", train("no cache"))
+        cached = self.folder / ".cache" / "unroll" / "tinyshakespeare.txt"
+        cached.parent.mkdir(parents=True)
+        cached.write_text("x" * 1115394)
+        printed = train("wrong cache")
+        self.assertIn("tinyshakespeare.txt is not the whole of tiny Shakespeare", printed)
+        self.assertIn(f"text        {PLAY}, 61 distinct", printed)
+
+    def test_without_a_text_tiny_shakespeare_is_taken_from_the_cache(self):
+        mirrored = pathlib.Path(os.environ.get("UNROLL_DATA_MIRROR", "")) / "tinyshakespeare" / "input.txt"
+        if not mirrored.exists():
+            self.skipTest("UNROLL_DATA_MIRROR does not have it")
+        cached = self.folder / ".cache" / "unroll" / "tinyshakespeare.txt"
+        cached.parent.mkdir(parents=True)
+        shutil.copy(mirrored, cached)
+        printed = self.run_example("shakespeare", "train", *self.TINY[2:], "--steps", 4, "--out", "run").stdout
+        self.assertIn("corpus      tiny Shakespeare\n", printed)
+        self.assertIn(f"text        {cached}, 65 distinct", printed)
 
     def test_without_a_validation_part_the_last_model_is_kept(self):
         printed = self.train("--val-fraction", 0, "--steps", 20).stdout
