@@ -2,6 +2,7 @@
 #include <unroll/autograd/error.hpp>
 #include <unroll/autograd/threads.hpp>
 
+#include "../support/build_kind.hpp"
 #include "../support/error_message.hpp"
 #include "../support/threads_as_before.hpp"
 
@@ -64,7 +65,7 @@ TEST(Threads, TheirNumberIsNotChangedFromInsideABody) {
 }
 
 // The sanitizers have limits of their own on forks and on memory.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !UNROLL_TEST_SANITIZED
 /// Whether `body` returns true in a child process, within a minute.
 bool holds_in_child(const std::function<bool()>& body) {
     const pid_t child = ::fork();

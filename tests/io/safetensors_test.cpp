@@ -3,6 +3,7 @@
 #include <unroll/io/atomic_file.hpp>
 #include <unroll/io/safetensors.hpp>
 #include <unroll/tests/io/raw_safetensors.hpp>
+#include <unroll/tests/support/build_kind.hpp>
 #include <unroll/tests/support/error_message.hpp>
 #include <unroll/tests/support/source_folder.hpp>
 #include <unroll/tests/support/temporary_folder.hpp>
@@ -40,14 +41,6 @@ using unroll::test::holds_in_child;
 using unroll::test::io_error;
 using unroll::test::put_content;
 using unroll::test::raw_file;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 
 constexpr DType kEveryDType[] = {DType::f64, DType::f32, DType::f16, DType::bf16, DType::i64, DType::i32,    DType::i16,
                                  DType::i8,  DType::u64, DType::u32, DType::u16,  DType::u8,  DType::boolean};
@@ -266,7 +259,8 @@ TEST_F(Safetensors, TensorsOfMoreThanFourGibibytesAreLaidOutAndRead) {
 }
 
 TEST_F(Safetensors, MemoryThatIsNotThereIsSaid) {
-    if (kSanitized) GTEST_SKIP() << "a sanitizer ends the program where memory is asked for that is not there";
+    if (unroll::test::kSanitized)
+        GTEST_SKIP() << "a sanitizer ends the program where memory is asked for that is not there";
     const std::string header = R"({"a":{"dtype":"U8","shape":[1099511627776],"data_offsets":[0,1099511627776]}})";
     const fs::path path = folder_ / "sparse";
     put_content(path, raw_file(header, ""));

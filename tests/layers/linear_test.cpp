@@ -110,7 +110,7 @@ TEST(Embedding, GradientsAddUpWhereATokenComesTwice) {
                      integers({1, 4, 1, 0}));
 }
 
-TEST(Embedding, OnlyUsedRowsAreTouchedSoThatTheSizeOfTheVocabularyDoesNotMatter) {
+TEST(EmbeddingSpeed, OnlyUsedRowsAreTouchedSoThatTheSizeOfTheVocabularyDoesNotMatter) {
     const auto seconds = [](Index vocabulary) {
         ParameterStore<float> store(1);
         const Embedding<float> layer(store, {.num_embeddings = vocabulary, .embedding_dim = 16});

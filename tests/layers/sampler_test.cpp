@@ -2,6 +2,7 @@
 #include <unroll/layers/sampler.hpp>
 
 #include <unroll/tests/layers/layer_support.hpp>
+#include <unroll/tests/support/build_kind.hpp>
 #include <unroll/tests/support/special_values.hpp>
 #include <unroll/tests/support/test_size.hpp>
 
@@ -197,8 +198,8 @@ TEST(Sampler, WrongOptionsAndShapesAreErrorsThatNameTheRange) {
     EXPECT_EQ(Sampler({.top_k = 1})(Var<float>(zeros<float>({1, 1, 3})), random), 0);
 }
 
-TEST(Sampler, ADrawFrom65ClassesTakesFarLessThanHalfAMicrosecond) {
-    if (test::test_size() == test::TestSize::kShort) GTEST_SKIP() << "times are measured without sanitizers";
+TEST(SamplerSpeed, ADrawFrom65ClassesTakesFarLessThanHalfAMicrosecond) {
+    if (!test::kFullSpeed) GTEST_SKIP() << "times are measured in optimised builds without sanitizers";
     const auto values = golden::fill(1, 65, 4.0);
     const auto x = logits_of(values);
     RandomStream random(1, "speed");

@@ -157,7 +157,7 @@ TEST(UsedRows, TheWholeGradientIsRightInAnyOrderOfCalls) {
 }
 
 // Tokens anywhere in the table, others in every run; the fastest of many runs in turns, since noise only ever adds.
-TEST(UsedRows, AMillionRowsCostAtMostTwiceTenThousand) {
+TEST(UsedRowsSpeed, AMillionRowsCostAtMostTwiceTenThousand) {
     constexpr Index kUsed = 800;
     Table small(10000, kUsed), large(1000000, kUsed);
     RandomStream random(3);
