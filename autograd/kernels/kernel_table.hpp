@@ -68,7 +68,6 @@ constinit const FloatKernels kTable = {
     .add = add,
     .softmax_rows = softmax_rows,
     .log_softmax_rows = log_softmax_rows,
-    .logsumexp_rows = logsumexp_rows,
     .cross_entropy_rows = cross_entropy_rows,
     .random_mask = random_mask,
     .masked_scale = masked_scale,

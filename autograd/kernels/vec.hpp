@@ -155,6 +155,17 @@ UNROLL_INLINE F at_most(F bound, F x) { return select(x > bound, bound, x); }
 
 #endif
 
+// a + b where the mask is set, a elsewhere
+UNROLL_INLINE F add_where(M m, F a, F b) {
+#if defined(UNROLL_ISA_AVX512)
+    return _mm512_mask_add_ps(a, m, a, b);
+#elif defined(UNROLL_ISA_AVX2)
+    return a + _mm256_and_ps(m, b);
+#else
+    return a + (F)(m & (I)b);
+#endif
+}
+
 // The first n lanes of x, the others of `rest`; 0 < n < kLanes.
 UNROLL_INLINE F keep_first(F x, int n, F rest) {
 #if defined(UNROLL_ISA_AVX512)
@@ -168,11 +179,19 @@ UNROLL_INLINE F keep_first(F x, int n, F rest) {
 // How a loop over an array touches memory: whole vectors, and at its end the first n lanes of one.
 struct WholeVector {
     __attribute__((always_inline)) F get(const float* p) const { return load(p); }
+    __attribute__((always_inline)) F get_or(const float* p, F) const { return load(p); }
+    __attribute__((always_inline)) F only(F x) const { return x; }
     __attribute__((always_inline)) void put(float* p, F x) const { store(p, x); }
 };
 struct FirstLanes {
     int n;
     __attribute__((always_inline)) F get(const float* p) const { return load_first(p, n); }
+    // `other` in the lanes that are not read
+    __attribute__((always_inline)) F get_or(const float* p, F other) const {
+        return keep_first(load_first(p, n), n, other);
+    }
+    // 0 in those
+    __attribute__((always_inline)) F only(F x) const { return keep_first(x, n, set(0.0f)); }
     __attribute__((always_inline)) void put(float* p, F x) const { store_first(p, x, n); }
 };
 

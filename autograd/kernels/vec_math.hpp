@@ -60,16 +60,20 @@ UNROLL_INLINE Reduced reduce(F x) {
     return {n, fnma(n, set(kLn2Low), fnma(n, set(kLn2High), x))};
 }
 
+// e^r for |r| <= 0.35.
+UNROLL_INLINE F exp_polynomial(F r) {
+    F p = fma(r, set(0x1.6a4d6p-10f), set(0x1.12398ep-7f));
+    p = fma(p, r, set(0x1.5558bp-5f));
+    p = fma(p, r, set(0x1.555492p-3f));
+    p = fma(p, r, set(0x1.fffffcp-2f));
+    p = fma(p, r, set(1.0f));
+    return fma(p, r, set(1.0f));
+}
+
 // e^x without the check of range: x in [-105, 89]; NaN gives NaN.
 UNROLL_INLINE F exp_in_range(F x) {
     const Reduced s = reduce(x);
-    F p = fma(s.r, set(0x1.6a4d6p-10f), set(0x1.12398ep-7f));
-    p = fma(p, s.r, set(0x1.5558bp-5f));
-    p = fma(p, s.r, set(0x1.555492p-3f));
-    p = fma(p, s.r, set(0x1.fffffcp-2f));
-    p = fma(p, s.r, set(1.0f));
-    p = fma(p, s.r, set(1.0f));
-    return scale(p, s.n);
+    return scale(exp_polynomial(s.r), s.n);
 }
 
 // e^x. At most 2 ULP over all floats, subnormal results included; inf from 88.7228, 0 below -103.98; exp(inf) = inf,

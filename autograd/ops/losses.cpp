@@ -65,7 +65,7 @@ struct ClassLoss {
     }
     /// −l[t] of each row, 0 where it is ignored; also the probabilities, if wanted.
     void log_likelihoods(const Real* x, Index rows, Index classes, Real* to, Real* p) const {
-        using std::exp, std::log;
+        using std::log1p;
         if constexpr (kLogits && std::is_same_v<Real, float>) {
             detail::kernels().cross_entropy_rows(rows, classes, x, classes, targets.data(), to, p, classes);
             return;
@@ -74,16 +74,12 @@ struct ClassLoss {
             const std::int64_t t = targets.data()[r];
             to[r] = t < 0 ? Real(0) : -x[t];
             if (!kLogits) continue;
-            Real most = x[0], sum(0);
-            for (Index c = 1; c < classes; ++c) most = detail::larger(most, x[c]);
-            for (Index c = 0; c < classes; ++c) {
-                const Real e = exp(x[c] - most);
+            const auto sum = detail::sum_exp(x, classes, [p](Index c, const Real& e) {
                 if (p) p[c] = e;
-                sum += e;
-            }
+            });
             if (p)
-                for (Index c = 0; c < classes; ++c) p[c] = p[c] / sum;
-            if (t >= 0) to[r] = log(sum) + (most - x[t]);
+                for (Index c = 0; c < classes; ++c) p[c] = p[c] / (sum.others + 1);
+            if (t >= 0) to[r] = log1p(sum.others) + (sum.most - x[t]);
         }
     }
     /// The loss of a row with smoothing, from −l[t] and Σ w.

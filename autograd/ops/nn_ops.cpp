@@ -20,6 +20,7 @@ void put_row(const Real* row, bool add, Real* to, Index n) {
 
 /// Along the last axis, with m the largest element:
 ///     softmax: y = exp(x − m) / Σ exp(x − m);  log_softmax: y = (x − m) − log Σ exp(x − m)
+/// The latter as log1p of the sum without m's own 1, so that small results keep their digits; in float to 9 ULP.
 /// Elements of −∞ give 0 (−∞); a row that is −∞ alone, or holds NaN or +∞, gives NaN.
 /// Saves y. gx = y·(gy − Σ gy·y);  for log_softmax gy − exp(y)·Σ gy.
 /// Errors: ShapeError for a scalar, IndexError for an axis out of range. (torch.softmax, torch.log_softmax)
@@ -41,17 +42,16 @@ struct Softmax {
             (kLog ? detail::kernels().log_softmax_rows : detail::kernels().softmax_rows)(rows, n, x, n, y, n);
             return;
         }
-        using std::exp, std::log;
+        using std::log1p;
         for (Index r = 0; r < rows; ++r, x += n, y += n) {
-            Real most = x[0], sum(0);
-            for (Index i = 1; i < n; ++i) most = detail::larger(most, x[i]);
-            for (Index i = 0; i < n; ++i) {
-                const Real e = exp(x[i] - most);
-                sum += e;
-                y[i] = kLog ? x[i] - most : e;
+            if constexpr (kLog) {
+                const auto sum = detail::sum_exp(x, n, [](Index, const Real&) {});
+                const Real log_sum = log1p(sum.others);
+                for (Index i = 0; i < n; ++i) y[i] = (x[i] - sum.most) - log_sum;
+            } else {
+                const auto sum = detail::sum_exp(x, n, [y](Index i, const Real& e) { y[i] = e; });
+                for (Index i = 0; i < n; ++i) y[i] = y[i] / (sum.others + 1);
             }
-            const Real last = kLog ? log(sum) : sum;
-            for (Index i = 0; i < n; ++i) y[i] = kLog ? y[i] - last : y[i] / last;
         }
     }
     void backward(Backward<Real>& b) const {

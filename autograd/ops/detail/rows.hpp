@@ -81,4 +81,29 @@ Real larger(const Real& best, const Real& x) {
     return x > best || x != x ? x : best;
 }
 
+/// A row's largest element m, and Σ e^(x − m) over all elements but one that is m: its 1 would drown the others, and the
+/// logarithm of the whole sum is log1p(others). NaN if the row is −∞ alone, or holds NaN or +∞.
+template <class Real>
+struct RowSum {
+    Real most, others;
+};
+
+/// For n ≥ 1. The terms go to put(i, e^(x[i] − m)).
+template <class Real, class Put>
+RowSum<Real> sum_exp(const Real* x, Index n, Put put) {
+    using std::exp;
+    RowSum<Real> sum{x[0], Real(0)};
+    for (Index i = 1; i < n; ++i) sum.most = larger(sum.most, x[i]);
+    bool left_out = false;
+    for (Index i = 0; i < n; ++i) {
+        const Real below = x[i] - sum.most, e = exp(below);
+        put(i, e);
+        if (!left_out && below == 0)
+            left_out = true;
+        else
+            sum.others += e;
+    }
+    return sum;
+}
+
 }  // namespace unroll::detail
