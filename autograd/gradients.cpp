@@ -7,6 +7,7 @@
 // anyway.
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/parameter.hpp>
+#include <unroll/autograd/profile.hpp>
 
 #include <algorithm>
 
@@ -127,6 +128,7 @@ Real* Gradients<Real>::data(const Entry& entry) {
 
 template <class Real>
 void Gradients<Real>::zero() noexcept {
+    const ProfileSpan span("zero", "gradients");
     scale_ = 1.0;
     limit_ = kNoLimit;
     for (const Entry* entry : store_->entries()) {

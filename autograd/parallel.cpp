@@ -1,6 +1,8 @@
 // Data parallelism over the rows of a batch.
 #include <unroll/autograd/parallel.hpp>
 
+#include <unroll/autograd/profile.hpp>
+
 #include <fmt/format.h>
 
 namespace unroll {
@@ -30,6 +32,7 @@ Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Sha
         detail::current_place() = place;
     });
     ShardDraws::advance(draws);
+    const ProfileSpan span("add", "gradients");
     Real total(0);
     for (Index s = 0; s < shards; ++s) total += losses[static_cast<std::size_t>(s)];
     for (Index s = 1; s < shards; ++s) store_.gradients().prepare_to_add(*others_[static_cast<std::size_t>(s - 1)]);

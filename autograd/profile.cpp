@@ -66,10 +66,18 @@ void ProfileSpan::record(std::string_view phase, std::string_view op, detail::Pl
 std::vector<ProfileEntry> Profile::entries() const {
     std::lock_guard lock(events_mutex);
     std::map<std::tuple<std::string_view, std::uint32_t, std::string_view>, ProfileEntry> sums;
+    // Events stand in the order in which they ended. So what an event encloses are the last of its thread that nothing
+    // has enclosed yet, back to its own start; their time is theirs alone.
+    std::map<std::thread::id, std::vector<const Events::Event*>> outermost;
     for (const Events::Event& e : events_->all) {
+        auto own = e.end - e.start;
+        std::vector<const Events::Event*>& before = outermost[e.thread];
+        for (; !before.empty() && before.back()->start >= e.start; before.pop_back())
+            own -= before.back()->end - before.back()->start;
+        before.push_back(&e);
         ProfileEntry& entry = sums[{e.phase, e.place.module, e.op}];
         ++entry.calls;
-        entry.seconds += std::chrono::duration<double>(e.end - e.start).count();
+        entry.seconds += std::chrono::duration<double>(own).count();
     }
     std::vector<ProfileEntry> list;
     for (auto& [key, entry] : sums) {

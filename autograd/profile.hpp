@@ -18,9 +18,12 @@
 
 namespace unroll {
 
-/// Time of all calls of one op in one module and phase.
+/// Time of all calls of one op in one module and phase, without that of other spans inside them: the ops of a checkpointed
+/// segment that runs again have entries of their own. So the times of one thread add up to no more than what has passed.
 struct ProfileEntry {
-    std::string phase;   ///< "forward", "backward", or what a ProfileSpan says
+    /// "forward", "backward", "zero", "clip", "step" (of an optimiser), "add" (of gradients of parts of a batch), or what a
+    /// ProfileSpan says
+    std::string phase;
     std::string module;  ///< path, empty outside modules
     std::string op;
     std::int64_t calls = 0;
@@ -39,7 +42,7 @@ public:
     std::vector<ProfileEntry> entries() const;
     /// The same as text, with shares of the whole.
     std::string table() const;
-    /// Every single call as JSON in the trace event format, one row for each thread.
+    /// Every single call as JSON in the trace event format, one row for each thread; spans lie inside others.
     std::string chrome_trace() const;
 
 private:

@@ -2,6 +2,7 @@
 #include <unroll/optim/clip.hpp>
 
 #include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/autograd/profile.hpp>
 #include <unroll/optim/detail/option_check.hpp>
 #include <unroll/optim/detail/pieces.hpp>
 
@@ -93,6 +94,7 @@ template <class Real>
 double clip_grad_norm(ParameterStore<Real>& store, double max_norm, const ClipOptions& options) {
     detail::check_option("clip_grad_norm", "max_norm", max_norm, {0, detail::kInfinity});
     detail::check_option("clip_grad_norm", "norm_type", options.norm_type, {0, detail::kInfinity, true, false});
+    const ProfileSpan span("clip", "clip_grad_norm");
     Gradients<Real>& gradients = store.gradients();
     // A limit that is outstanding changes the norm; a factor does not need to be carried out first.
     if (!std::isinf(gradients.limit())) gradients.apply_outstanding();
@@ -114,6 +116,7 @@ double clip_grad_norm(ParameterStore<Real>& store, double max_norm, const ClipOp
 template <class Real>
 void clip_grad_value(ParameterStore<Real>& store, double clip_value) {
     detail::check_option("clip_grad_value", "clip_value", clip_value, {0, detail::kInfinity});
+    const ProfileSpan span("clip", "clip_grad_value");
     store.gradients().clamp_to(clip_value);
 }
 

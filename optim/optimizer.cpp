@@ -2,6 +2,7 @@
 // The formulas are in update_rules.cpp.
 #include <unroll/optim/optimizer.hpp>
 
+#include <unroll/autograd/profile.hpp>
 #include <unroll/optim/detail/option_check.hpp>
 #include <unroll/optim/detail/pieces.hpp>
 
@@ -85,6 +86,7 @@ void Optimizer<Real>::fit() {
 
 template <class Real>
 void Optimizer<Real>::step() {
+    const ProfileSpan span("step", "optimizer");
     Gradients<Real>& gradients = store_.gradients();
     const auto updated = [&](const auto* entry) { return !entry->frozen && gradients.has(*entry); };
     if (std::ranges::none_of(store_.entries(), updated))
