@@ -16,7 +16,11 @@
 
 namespace unroll {
 
-/// What gradcheck looks at and how closely. All errors are relative to the largest entry of the operand's gradient.
+/// What gradcheck looks at and how closely. All errors are relative to the largest entry of the operand's gradient, but to no
+/// less than the noise of rounding divided by the bar: a gradient that is zero but for rounding passes. For differences the
+/// noise is that of the outputs' values over the step (16 ε‖u⊙y‖/h, u from upstream): where outputs are 1e9 times what
+/// varies in them, differences see little. For dual numbers it is that of the derivatives (4 ε‖u⊙y′‖), and of values up to
+/// the size of the entry.
 struct GradcheckOptions {
     double difference_bar = 1e-8;  ///< against a 4th-order central difference in double
     double dual_bar = 1e-12;       ///< against dual numbers, which give the derivative exactly

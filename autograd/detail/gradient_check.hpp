@@ -5,7 +5,11 @@
 #include <unroll/autograd/detail/check_runner.hpp>
 #include <unroll/autograd/detail/comparison.hpp>
 
+#include <limits>
+
 namespace unroll::detail {
+
+inline constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
 
 /// A place (or a direction) where the derivative of one operand is asked for.
 struct Probe {
@@ -54,6 +58,7 @@ private:
     std::pair<std::vector<double>, double> best_difference(std::size_t o, const Probe& probe);
     std::vector<double> dual_derivative(std::size_t o, const Probe& probe);
     std::vector<double> weighted_derivatives();
+    double noise_of_dual(double size, double step) const;
     static double sum_over(const Outputs& set, const std::vector<double>& by_output);
 
     std::vector<Tensor<double>> random_direction();
@@ -66,8 +71,10 @@ private:
     CheckRunner<DualReal> dual_;
     RandomStream random_;
     GradcheckResult result_;
+    std::vector<Var<double>> outputs_;
     std::vector<Tensor<double>> upstream_;
     double rounding_ = 0;                     // how much rounding of the outputs y weighs in ⟨u, y⟩
+    double derivative_rounding_ = 0;          // and that of the last weighted_derivatives() in theirs
     std::vector<Outputs> sets_;               // outputs with a gradient from upstream; the first: all
     std::vector<CheckSweep<double>> sweeps_;  // by set
 };

@@ -1,6 +1,8 @@
 // One operand of a function under check, entry by entry: backward against differences and dual numbers.
 #include <unroll/autograd/detail/gradient_check.hpp>
 
+#include <unroll/autograd/scalar.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -125,8 +127,27 @@ std::vector<double> GradientCheck::weighted_derivatives() {
     if (dual_.shapes() != plain_.shapes())
         fail_usage("gradcheck", "the number or the shapes of the function's outputs are others in dual numbers");
     std::vector<double> d;
-    for (std::size_t k = 0; k < upstream_.size(); ++k) d.push_back(dot(upstream_[k], outputs[k].data()).derivative);
+    double squares = 0;
+    for (std::size_t k = 0; k < upstream_.size(); ++k) {
+        d.push_back(dot(upstream_[k], outputs[k].data()).derivative);
+        for (Index i = 0; i < outputs[k].size(); ++i)
+            squares += scalar::square(upstream_[k].data()[i] * outputs[k].data()[i].derivative);
+    }
+    derivative_rounding_ = std::isfinite(squares) ? kEpsilon * std::sqrt(squares) : 0;
     return d;
+}
+
+/// How far rounding may set the last weighted_derivatives() apart from backward's. Where all derivatives cancel, as those
+/// of a sum of softmax do, what is left has the size of the values that they come from; of values much larger than a step,
+/// like a constant that was added, it has nothing.
+/// @param size of the operand's entries
+/// @param step along which the derivatives were taken, 1 where that is the size already
+double GradientCheck::noise_of_dual(double size, double step) const {
+    double squares = 0;
+    for (std::size_t k = 0; k < upstream_.size(); ++k)
+        for (Index i = 0; i < static_cast<Index>(upstream_[k].size()); ++i)
+            squares += scalar::square(upstream_[k].data()[i] * std::min(std::abs(outputs_[k].data()[i]), size));
+    return 4 * (derivative_rounding_ + (std::isfinite(squares) ? kEpsilon * std::sqrt(squares) / step : 0));
 }
 
 void GradientCheck::set_direction(std::size_t o, const Tensor<double>& direction) {
@@ -163,7 +184,10 @@ Index GradientCheck::check_operand(std::size_t o) {
         }
     };
     for (const Probe& probe : list) {
-        if (options_.check_dual) add(by_dual, probe, dual_derivative(o, probe), 4 * rounding_ / probe.size);
+        if (options_.check_dual) {
+            const std::vector<double> d = dual_derivative(o, probe);
+            add(by_dual, probe, d, noise_of_dual(probe.size, probe.size));
+        }
         if (options_.check_differences) {
             const auto [d, h] = best_difference(o, probe);
             add(by_difference, probe, d, 16 * rounding_ / h);

@@ -127,6 +127,38 @@ TEST(Gradcheck, RuleOffByATenthOfAPercentFails) {
     EXPECT_FALSE(check_sample(Defect::factor, {.check_differences = false}));
 }
 
+/// y = x² + 1e9, with a gradient that is wrong by a millionth.
+template <class Real>
+struct FarFromZero {
+    static constexpr std::string_view name = "far_from_zero";
+
+    void infer(Shapes& s) const { s.output(s.in(0)); }
+    void forward(Forward<Real>& f) const {
+        for (Index i = 0; i < f.in(0).size; ++i) f.out(0)[i] = f.in(0)[i] * f.in(0)[i] + 1e9;
+        f.save_in(0);
+    }
+    void backward(Backward<Real>& b) const {
+        const auto gx = b.grad(0);
+        for (Index i = 0; i < gx.size; ++i) gx.add(i, b.gout(0)[i] * (2 * (1 + 1e-6)) * b.in(0)[i]);
+    }
+};
+
+// The values' rounding, 1e-7, is none of the derivatives'.
+TEST(Gradcheck, LargeValuesDoNotHideAWrongDerivativeFromDualNumbers) {
+    const auto far = [](auto x) {
+        using Real = typename decltype(x)::value_type;
+        return apply(FarFromZero<Real>{}, x);
+    };
+    const GradcheckResult result = gradcheck(far, random_tensor({3, 4}, 1));
+    std::size_t failed = 0;
+    for (const GradcheckComparison& c : result.comparisons) {
+        if (c.check != "dual numbers" && c.check != "adjoint identity") continue;
+        EXPECT_GT(c.error, 1e-8) << c.check;
+        ++failed;
+    }
+    EXPECT_EQ(failed, 2u);
+}
+
 TEST(Gradcheck, DualNumbersSeeWhatDifferencesCannot) {
     const GradcheckResult result = check_sample(Defect::slight_factor);
     EXPECT_FALSE(fails(result, "differences", "a"));
