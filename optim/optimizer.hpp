@@ -123,6 +123,7 @@ struct SGDOptions {
     double dampening = 0;
     double weight_decay = 0;
     bool nesterov = false;  ///< needs a momentum and no dampening
+    bool maximize = false;  ///< ascend: −g takes the place of g, before weight decay, in every optimiser
 };
 /// b ← momentum·b + (1 − dampening)·g, in the first step b ← g; w ← w − lr·b (nesterov: w − lr·(g + momentum·b)).
 /// Without momentum w ← w − lr·g. Sutskever, Martens, Dahl, Hinton 2013.
@@ -144,6 +145,7 @@ struct AdagradOptions {
     double weight_decay = 0;
     double initial_accumulator_value = 0;  ///< what s begins with; the same for all groups
     double eps = 1e-10;
+    bool maximize = false;
 };
 /// s ← s + g²; w ← w − lr/(1 + (step − 1)·lr_decay) · g/(√s + eps). Duchi, Hazan, Singer 2011.
 template <class Real>
@@ -164,6 +166,7 @@ struct RMSpropOptions {
     double weight_decay = 0;
     double momentum = 0;
     bool centered = false;
+    bool maximize = false;
 };
 /// s ← α·s + (1 − α)·g²; d = g/(√s + eps), centred: g/(√(s − a²) + eps) with a ← α·a + (1 − α)·g;
 /// w ← w − lr·d, with momentum b ← momentum·b + d; w ← w − lr·b. Tieleman, Hinton 2012; Graves 2013.
@@ -184,6 +187,7 @@ struct AdadeltaOptions {
     double rho = 0.9;
     double eps = 1e-6;
     double weight_decay = 0;
+    bool maximize = false;
 };
 /// s ← ρ·s + (1 − ρ)·g²; d = √(u + eps)/√(s + eps)·g; u ← ρ·u + (1 − ρ)·d²; w ← w − lr·d. Zeiler 2012.
 template <class Real>
@@ -204,6 +208,7 @@ struct AdamOptions {
     double eps = 1e-8;
     double weight_decay = 0;
     bool amsgrad = false;
+    bool maximize = false;
 };
 /// m ← β₁m + (1 − β₁)g; v ← β₂v + (1 − β₂)g²; w ← w − lr·m̂/(√v̂ + eps), m̂ = m/(1 − β₁ⁿ), v̂ = v/(1 − β₂ⁿ) in step n;
 /// amsgrad: the largest v so far takes its place. Kingma, Ba 2015; Reddi, Kale, Kumar 2018.
@@ -226,6 +231,7 @@ struct AdamWOptions {
     double eps = 1e-8;
     double weight_decay = 1e-2;
     bool amsgrad = false;
+    bool maximize = false;
 };
 /// Adam whose weights decay apart from the gradient: w ← w·(1 − lr·weight_decay) comes first. Loshchilov, Hutter 2019.
 template <class Real>
@@ -246,6 +252,7 @@ struct RAdamOptions {
     double beta2 = 0.999;
     double eps = 1e-8;
     double weight_decay = 0;
+    bool maximize = false;
 };
 /// m and v as Adam's; ρ∞ = 2/(1 − β₂) − 1, ρ = ρ∞ − 2nβ₂ⁿ/(1 − β₂ⁿ) in step n.
 /// Where ρ > 5: w ← w − lr·r·m̂·√(1 − β₂ⁿ)/(√v + eps) with r² = (ρ − 4)(ρ − 2)ρ∞/((ρ∞ − 4)(ρ∞ − 2)ρ);
@@ -269,6 +276,7 @@ struct NAdamOptions {
     double eps = 1e-8;
     double weight_decay = 0;
     double momentum_decay = 4e-3;
+    bool maximize = false;
 };
 /// m and v as Adam's; μₙ = β₁(1 − ½·0.96^(n·momentum_decay)), Πₙ = μ₁…μₙ;
 /// w ← w − lr·((1 − μₙ)/(1 − Πₙ)·g + μₙ₊₁/(1 − Πₙ₊₁)·m)/(√v̂ + eps). Dozat 2016.

@@ -63,6 +63,12 @@ void check_all_options(const char* who, const Options& o) {
     else                                       \
         detail::generic::kernel(__VA_ARGS__)
 
+/// Where the objective is maximised, the gradient's sign is turned with what clipping left outstanding: no pass of its own.
+template <class Run, class Options>
+detail::GradientScaling scaling(const Run& run, const Options& o) {
+    return {o.maximize ? -run.scale : run.scale, run.limit};
+}
+
 template <class Real, class Run, class Options>
 void update_adam(const Run& run, const Options& o, double beta1, bool decoupled) {
     const auto n = static_cast<double>(run.step);
@@ -75,7 +81,7 @@ void update_adam(const Run& run, const Options& o, double beta1, bool decoupled)
                                 .bias_correction2 = 1 - std::pow(o.beta2, n),
                                 .decoupled = decoupled,
                                 .amsgrad = o.amsgrad,
-                                .gradient = {run.scale, run.limit}};
+                                .gradient = scaling(run, o)};
     UNROLL_RUN(adam, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1], run.moments[2]);
 }
 
@@ -126,7 +132,7 @@ void SGD<Real>::update(const Run& run) const {
                                .weight_decay = o.weight_decay,
                                .nesterov = o.nesterov,
                                .first = run.step == 1,
-                               .gradient = {run.scale, run.limit}};
+                               .gradient = scaling(run, o)};
     UNROLL_RUN(sgd, step, run.size, run.values, run.gradient, run.moments[0]);
 }
 
@@ -147,7 +153,7 @@ void Adagrad<Real>::update(const Run& run) const {
     const detail::AdagradStep step{.lr = run.lr / (1 + static_cast<double>(run.step - 1) * o.lr_decay),
                                    .eps = o.eps,
                                    .weight_decay = o.weight_decay,
-                                   .gradient = {run.scale, run.limit}};
+                                   .gradient = scaling(run, o)};
     UNROLL_RUN(adagrad, step, run.size, run.values, run.gradient, run.moments[0]);
 }
 
@@ -177,7 +183,7 @@ void RMSprop<Real>::update(const Run& run) const {
                                    .weight_decay = o.weight_decay,
                                    .momentum = this->momentum_or(o.momentum),
                                    .centered = o.centered,
-                                   .gradient = {run.scale, run.limit}};
+                                   .gradient = scaling(run, o)};
     UNROLL_RUN(rmsprop, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1], run.moments[2]);
 }
 
@@ -196,7 +202,7 @@ template <class Real>
 void Adadelta<Real>::update(const Run& run) const {
     const AdadeltaOptions& o = this->options_[run.group];
     const detail::AdadeltaStep step{
-        .lr = run.lr, .rho = o.rho, .eps = o.eps, .weight_decay = o.weight_decay, .gradient = {run.scale, run.limit}};
+        .lr = run.lr, .rho = o.rho, .eps = o.eps, .weight_decay = o.weight_decay, .gradient = scaling(run, o)};
     UNROLL_RUN(adadelta, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1]);
 }
 
@@ -273,7 +279,7 @@ void RAdam<Real>::update(const Run& run) const {
                           .weight_decay = o.weight_decay,
                           .bias_correction1 = 1 - std::pow(beta1, n),
                           .bias_correction2 = 1,
-                          .gradient = {run.scale, run.limit}};
+                          .gradient = scaling(run, o)};
     if (length > 5) {
         const double rectification =
             std::sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
@@ -327,7 +333,7 @@ void NAdam<Real>::update(const Run& run) const {
                                  .bias_correction2 = 1 - std::pow(o.beta2, n),
                                  .gradient_share = (1 - mu) / (1 - run.product),
                                  .average_share = next / (1 - run.product * next),
-                                 .gradient = {run.scale, run.limit}};
+                                 .gradient = scaling(run, o)};
     UNROLL_RUN(nadam, step, run.size, run.values, run.gradient, run.moments[0], run.moments[1]);
 }
 

@@ -59,6 +59,42 @@ TEST(Optimizer, AgreesWithPyTorchInDouble) { expect_golden<double>(); }
 
 TEST(Optimizer, AgreesWithPyTorchOnDualNumbers) { expect_golden<Dual<double>>(); }
 
+/// 50 steps of the golden problem whose objective is turned around.
+std::vector<double> values_of_maximised(nlohmann::json test) {
+    test["options"]["maximize"] = true;
+    Problem<double> problem;
+    const auto optimizer = make_optimizer<double>(*problem.store, test);
+    for (int step = 0; step < 50; ++step) {
+        problem.next_gradients();
+        std::vector<double> turned;
+        for (const double g : gradients_of(*problem.store)) turned.push_back(-g);
+        problem.store->zero_grad();
+        const double* next = turned.data();
+        for (const auto* entry : problem.store->entries()) {
+            set_gradient(*problem.store, *entry, [next](Index i) { return next[i]; });
+            next += entry->shape.size();
+        }
+        clip_grad_norm(*problem.store, 2.0);
+        optimizer->step();
+    }
+    return values_of(*problem.store);
+}
+
+TEST(Optimizer, MaximisingIsMinimisingTheNegative) {
+    for (const nlohmann::json& test : golden_optimizers().at("cases")) {
+        if (test.contains("groups")) continue;
+        SCOPED_TRACE(title_of(test));
+        Problem<double> problem;
+        const auto optimizer = make_optimizer<double>(*problem.store, test);
+        for (int step = 0; step < 50; ++step) {
+            problem.next_gradients();
+            clip_grad_norm(*problem.store, 2.0);
+            optimizer->step();
+        }
+        EXPECT_EQ(values_of_maximised(test), values_of(*problem.store));
+    }
+}
+
 // 26 is what AdamW reaches: its factor 1 - lr·weight_decay rounds the same way in every step.
 TEST(Optimizer, FloatIsWithin32EpsilonOfDoubleOver100StepsOnEveryInstructionSet) {
     constexpr Index kCopies = 37;  // whole vectors and a rest in both parameters

@@ -132,6 +132,7 @@ void read_options(Options& options, const nlohmann::json& given) {
     UNROLL_READ(centered);
     UNROLL_READ(rho);
     UNROLL_READ(amsgrad);
+    UNROLL_READ(maximize);
     UNROLL_READ(momentum_decay);
 #undef UNROLL_READ
     if constexpr (requires { options.beta1; }) {
