@@ -61,8 +61,7 @@ Var<Real> Embedding<Real>::operator()(const IntTensor& tokens) const {
 
 template <class Real>
 Dropout<Real>::Dropout(Scope<Real> at, const DropoutOptions& o) : at_(at), p_(o.p) {
-    if (!(o.p >= 0 && o.p < 1))
-        throw ValueError(fmt::format("[Dropout] p must be 0 or more and less than 1; got {}{}", o.p, where(at)));
+    if (!(o.p >= 0 && o.p <= 1)) throw ValueError(fmt::format("[Dropout] p must be 0 to 1; got {}{}", o.p, where(at)));
     random_ = &at.random("mask");
 }
 

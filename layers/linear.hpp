@@ -50,7 +50,7 @@ private:
 };
 
 struct DropoutOptions {
-    double p = 0.5;  ///< probability of a zero, 0 ≤ p < 1
+    double p = 0.5;  ///< probability of a zero, 0 ≤ p ≤ 1
 };
 /// In training each element is zero with probability p and otherwise scaled by 1/(1 − p), with a new mask at each call;
 /// in evaluation nothing happens.

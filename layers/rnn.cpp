@@ -11,8 +11,8 @@ template <class Real>
 Index checked(const Scope<Real>& at, std::string_view name, Index num_layers, double dropout) {
     const auto guard = at.enter();
     if (num_layers < 1) detail::fail_value(name, fmt::format("num_layers must be 1 or more; got {}", num_layers));
-    if (!(dropout >= 0 && dropout < 1))
-        detail::fail_value(name, fmt::format("dropout must be 0 or more and less than 1; got {}", dropout));
+    if (!(dropout >= 0 && dropout <= 1))
+        detail::fail_value(name, fmt::format("dropout must be 0 to 1; got {}", dropout));
     return num_layers;
 }
 

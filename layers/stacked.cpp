@@ -10,8 +10,8 @@ Stack<Real>::Stack(Scope<Real> at, const StackOptions& options)
     : at_(at), num_layers_(options.num_layers), directions_(options.bidirectional ? 2 : 1) {
     const auto guard = at.enter();
     if (num_layers_ < 1) fail_value("Stacked", fmt::format("num_layers must be 1 or more; got {}", num_layers_));
-    if (!(options.dropout >= 0 && options.dropout < 1))
-        fail_value("Stacked", fmt::format("dropout must be 0 or more and less than 1; got {}", options.dropout));
+    if (!(options.dropout >= 0 && options.dropout <= 1))
+        fail_value("Stacked", fmt::format("dropout must be 0 to 1; got {}", options.dropout));
     if (options.dropout == 0) return;
     for (Index layer = 0; layer + 1 < num_layers_; ++layer)
         dropouts_.emplace_back(at / fmt::format("dropout{}", layer), DropoutOptions{options.dropout});

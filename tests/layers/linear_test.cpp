@@ -221,9 +221,8 @@ TEST(Dropout, ACheckpointRepeatsItsMask) {
 }
 
 TEST(Dropout, WrongProbabilitiesAreErrors) {
-    for (const double p : {-0.1, 1.0, std::nan("")})
-        EXPECT_THAT((option_error<Dropout<double>>(DropoutOptions{.p = p})),
-                    HasSubstr("[Dropout] p must be 0 or more and less than 1"));
+    for (const double p : {-0.1, 1.1, std::nan("")})
+        EXPECT_THAT((option_error<Dropout<double>>(DropoutOptions{.p = p})), HasSubstr("[Dropout] p must be 0 to 1"));
 }
 
 // ---- LayerNorm ----

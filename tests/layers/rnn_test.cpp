@@ -417,8 +417,8 @@ TEST(RNN, WrongOptionsAreErrorsThatNameTheRangeAndTheModule) {
     EXPECT_THAT((option_error<RNN<double>>(RNNOptions{.input_size = 4, .hidden_size = 3, .num_layers = 0})),
                 HasSubstr("[RNN] num_layers must be 1 or more; got 0"));
     EXPECT_THAT(
-        (option_error<RNN<double>>(RNNOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2, .dropout = 1})),
-        HasSubstr("[RNN] dropout must be 0 or more and less than 1; got 1"));
+        (option_error<RNN<double>>(RNNOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2, .dropout = 1.1})),
+        HasSubstr("[RNN] dropout must be 0 to 1; got 1.1"));
     EXPECT_THAT((option_error<RNN<double>>(RNNOptions{.input_size = 4, .hidden_size = 3, .dropout = -0.1})),
                 HasSubstr("dropout"));
     EXPECT_THAT((option_error<LSTM<double>>(LSTMOptions{.input_size = 4, .hidden_size = 3, .dropout = std::nan("")})),

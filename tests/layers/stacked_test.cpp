@@ -148,7 +148,7 @@ TEST(Stacked, WrongOptionsAndStatesAreErrors) {
                     Stacked<double, UserCell<double>>(Scope<double>(store) / "deep", Size(4), Size(3),
                                                       {.num_layers = 2, .dropout = 1.5});
                 }),
-                HasSubstr("[Stacked] dropout must be 0 or more and less than 1; got 1.5 (in deep)"));
+                HasSubstr("[Stacked] dropout must be 0 to 1; got 1.5 (in deep)"));
     EXPECT_EQ(store.entries().size(), 0u);
     EXPECT_EQ(store.randoms().size(), 0u);
     const Stacked<double, UserCell<double>> deep(store, Size(4), Size(3), {.num_layers = 2});
