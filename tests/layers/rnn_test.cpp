@@ -3,12 +3,14 @@
 
 #include <unroll/autograd/gradcheck.hpp>
 #include <unroll/autograd/gradcheck_gtest.hpp>
+#include <unroll/io/safetensors.hpp>
 #include <unroll/io/state_dict.hpp>
 #include <unroll/tests/layers/layer_support.hpp>
 
 #include <fmt/format.h>
 
 #include <functional>
+#include <span>
 
 namespace unroll {
 namespace {
@@ -169,8 +171,8 @@ Row check_option(std::string option, std::string value, const Options& options, 
     ParameterStore<double> store(3), other(4), plain(3);
     const Layer<double> layer(Scope<double>(store) / "rnn", options), again(Scope<double>(other) / "rnn", options);
     const Layer<double> unchanged(Scope<double>(plain) / "rnn", defaults);
-    const StateDict saved = state_dict(store);
-    load_state_dict(other, saved, kResume);
+    const std::string file = format_safetensors(state_dict(store));
+    load_state_dict(other, parse_safetensors(std::as_bytes(std::span(file)), "the file"), kResume);
     const auto a = outputs(layer, Var<double>(x)), b = outputs(again, Var<double>(x)),
                d = outputs(unchanged, Var<double>(x));
     row.saved = a.size() == b.size() && state_dict(other) == state_dict(store);
@@ -396,6 +398,15 @@ TEST(RNN, DropoutLiesBetweenLayersOnlyInTrainingWithAMaskForEachTimeStep) {
     store.eval();
     expect_same(layer(x).output, clean.output);
     expect_same(layer(x).state[0], clean.state[0]);
+}
+
+TEST(RNN, DropoutOfOneLeavesNothingOfTheLayerBelow) {
+    ParameterStore<double> store(1);
+    const RNN<double> layer(store, {.input_size = 4, .hidden_size = 3, .num_layers = 2, .dropout = 1});
+    const auto x = filled<double>({5, 2, 4}, 1), other = filled<double>({5, 2, 4}, 2);
+    expect_same(layer(x).output, layer(other).output);
+    store.eval();
+    EXPECT_NE(elements(layer(x).output), elements(layer(other).output));
 }
 
 // ---- Errors ----
