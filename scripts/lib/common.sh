@@ -19,6 +19,7 @@ library_packages=(cmake ninja-build g++ libxtensor-dev libfmt-dev libdnnl-dev li
     librandom123-dev)
 example_packages=(libcli11-dev)
 test_packages=(libgtest-dev libgmock-dev pkg-config python3)
+long_test_packages=(g++-aarch64-linux-gnu)
 download_packages=(curl ca-certificates)
 
 # missing_packages NAME...: prints those that are not installed, one a line; none on a system without dpkg.
