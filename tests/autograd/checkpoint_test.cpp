@@ -1,7 +1,10 @@
 // Checkpointing: the same values and gradients, bit for bit, with draws repeated; and the tape's memory.
 #include <unroll/autograd/checkpoint.hpp>
+#include <unroll/autograd/gradcheck_gtest.hpp>
 #include <unroll/autograd/ops.hpp>
 #include <unroll/autograd/parameter.hpp>
+
+#include "../support/random_tensor.hpp"
 
 #include <gtest/gtest.h>
 
@@ -54,6 +57,21 @@ TEST(Checkpoint, GivesTheSameBitsAndRepeatsDraws) {
     EXPECT_EQ(plain.loss, again.loss);
     EXPECT_EQ(plain.gx, again.gx);
     for (std::size_t i = 0; i < plain.gw.size(); ++i) EXPECT_NEAR(plain.gw.data()[i], again.gw.data()[i], 1e-14);
+}
+
+// Two results, an operand that is used twice, and one that the function alone knows.
+TEST(Checkpoint, GradientsAreRight) {
+    EXPECT_GRADIENTS(
+        [](auto a, auto b, auto c) {
+            using Real = typename decltype(a)::value_type;
+            const Vars<Real> y = checkpoint<Real>(
+                [c](std::span<const Var<Real>> in) {
+                    return Vars<Real>{tanh(in[0] * in[1]) + c, exp(in[0]) * c};
+                },
+                {a, b});
+            return std::tuple{y[0] * y[1], y[1]};
+        },
+        test::random_tensor({3, 5}, 1), test::random_tensor({5}, 2), test::random_tensor({3, 1}, 3));
 }
 
 TEST(Checkpoint, KeepsOneNodeAndUsesParametersThatOnlyTheFunctionKnows) {

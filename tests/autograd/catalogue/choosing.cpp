@@ -20,6 +20,17 @@ IntTensor column(const std::vector<std::int64_t>& positions) {
     return out;
 }
 
+/// Positions along an axis of an operand of any size, `length` of them in place of the axis.
+IntTensor positions_in(const Shape& shape, std::size_t axis, std::size_t length) {
+    std::vector<std::size_t> lengths(shape.begin(), shape.end());
+    const auto size = static_cast<std::int64_t>(lengths[axis]);
+    lengths[axis] = size == 0 ? 0 : length;
+    IntTensor out = IntTensor::from_shape(lengths);
+    std::int64_t i = 0;
+    for (std::int64_t& position : out) position = (i++ * 7 + 2) % size;
+    return out;
+}
+
 }  // namespace
 
 void choosing_samples(Samples& samples) {
@@ -39,6 +50,10 @@ void choosing_samples(Samples& samples) {
         {"gather", "nothing, and something", {{"35"}}, [](auto& x) {
              return std::pair{gather(x[0], 1, IntTensor::from_shape({3, 0})), gather(x[0], 1, column({4, 0, 2}))};
          }});
+    rows.push_back({"gather", "a middle axis, any sizes", {{"TBI"}}, [](auto& x) {
+                        const IntTensor positions = positions_in(x[0].shape(), 1, 5);
+                        return std::pair{gather(x[0], 1, positions), x[0] * 1};
+                    }});
     rows.push_back({"index_select", "the first axis, a row twice", {x}, [](auto& x) {
                         return index_select(x(0), 0, IntTensor{4, 0, 4});
                     }});

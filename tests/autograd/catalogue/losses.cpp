@@ -17,11 +17,26 @@ CrossEntropyOptions<RealOf<Operands>> entropy_options(Reduction reduction, doubl
     return options;
 }
 
+/// Targets of all classes for scores of any size, except that every fourth may be ignored.
+template <class Scores>
+IntTensor targets_of(const Scores& scores, bool ignored = false) {
+    const Shape shape = scores.shape();
+    const Index classes = shape.back();
+    std::vector<std::size_t> lengths(shape.begin(), shape.end() - 1);
+    IntTensor targets = IntTensor::from_shape(lengths);
+    std::int64_t i = 0;
+    for (std::int64_t& t : targets) {
+        t = ignored && i % 4 == 1 ? -100 : classes == 0 ? 0 : (i * 7 + 3) % classes;
+        ++i;
+    }
+    return targets;
+}
+
 }  // namespace
 
 void loss_samples(Samples& samples) {
     auto& rows = samples.right;
-    const Operand logits{"34", -2, 2}, input{"TBI", -2, 2}, target{"TBI"};
+    const Operand logits{"34", -2, 2}, scores{"BI", -2, 2}, input{"TBI", -2, 2}, target{"TBI"};
     rows.push_back({"cross_entropy", "mean", {logits}, [](auto& x) {
                         return cross_entropy(x(0), IntTensor{3, 0, 2});
                     }});
@@ -41,6 +56,41 @@ void loss_samples(Samples& samples) {
                         return cross_entropy(x(0), IntTensor{-100, 1, 3},
                                              entropy_options<decltype(x)>(Reduction::mean, 0.2, true));
                     }});
+    // The mean over no rows is NaN.
+    rows.push_back({"cross_entropy",
+                    "mean, any sizes",
+                    {scores},
+                    [](auto& x) {
+                        const IntTensor targets = targets_of(x[0]);
+                        return cross_entropy(x(0), targets);
+                    },
+                    "I0",
+                    "B0"});
+    rows.push_back({"cross_entropy",
+                    "none, any sizes, a target ignored",
+                    {{"TBI", -2, 2}},
+                    [](auto& x) {
+                        const IntTensor targets = targets_of(x[0], true);
+                        return cross_entropy(x(0), targets, entropy_options<decltype(x)>(Reduction::none));
+                    },
+                    "I0"});
+    rows.push_back({"nll_loss",
+                    "mean, any sizes",
+                    {scores},
+                    [](auto& x) {
+                        const IntTensor targets = targets_of(x[0]);
+                        return nll_loss(x(0), targets);
+                    },
+                    "I0",
+                    "B0"});
+    rows.push_back({"nll_loss",
+                    "sum, any sizes, a target ignored",
+                    {{"TBI", -2, 2}},
+                    [](auto& x) {
+                        const IntTensor targets = targets_of(x[0], true);
+                        return nll_loss(x(0), targets, entropy_options<decltype(x)>(Reduction::sum));
+                    },
+                    "I0"});
     rows.push_back({"nll_loss", "mean", {logits}, [](auto& x) { return nll_loss(x(0), IntTensor{3, 0, 2}); }});
     rows.push_back(
         {"nll_loss", "weights, a target ignored", {logits}, [](auto& x) {
