@@ -45,20 +45,21 @@ double norm_of_matrices(ParameterStore<float>& store) {
     return std::sqrt(sum);
 }
 
-/// A user's LSTM cell, written with pointwise.
+/// A user's LSTM cell, written with pointwise; parameters as the built-in one has them.
 template <class Real>
 struct UserLstm {
     static constexpr int kStates = 2;
     Index hidden;
-    Parameter<Real> weight_ih, weight_hh, bias;
+    Parameter<Real> weight_ih, weight_hh, bias_ih, bias_hh;
 
     UserLstm(Scope<Real> at, Size input, Size size)
         : hidden(size),
-          weight_ih(at.parameter("weight_ih", {input, 4 * size}, init::xavier_uniform<Real>())),
-          weight_hh(at.parameter("weight_hh", {size, 4 * size}, init::xavier_uniform<Real>())),
-          bias(at.parameter("bias", {4 * size}, init::constant<Real>(0))) {}
+          weight_ih(at.parameter("weight_ih", {input, 4 * size}, init::xavier_uniform<Real>(), true)),
+          weight_hh(at.parameter("weight_hh", {size, 4 * size}, init::xavier_uniform<Real>(), true)),
+          bias_ih(at.parameter("bias_ih", {4 * size}, init::constant<Real>(0))),
+          bias_hh(at.parameter("bias_hh", {4 * size}, init::constant<Real>(0))) {}
     Index state_size(int) const { return hidden; }
-    Var<Real> project(Var<Real> x) const { return linear<Real>(std::move(x), weight_ih, bias); }
+    Var<Real> project(Var<Real> x) const { return linear<Real>(std::move(x), weight_ih, bias_ih + bias_hh); }
     State<Real, 2> step(Var<Real> x, State<Real, 2> s) const {
         return pointwise(
             [](auto i, auto f, auto g, auto o, auto c) {
@@ -166,7 +167,8 @@ Job train(const Request& r) {
 
 /// The recurrent layers alone; `make` builds the layer in a store.
 template <class Run>
-Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store, Run run_layer) {
+Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store, Run run_layer,
+                  bool input_gradient = true) {
     struct Side {
         DataParallel<float> parallel;
         Tensor<float> x, upstream;
@@ -194,7 +196,7 @@ Job recurrent_job(const Request& r, std::shared_ptr<ParameterStore<float>> store
                 side->ups[k] = rows(side->upstream, s.begin, s.end);
             }
             const Var<float> x(alias<float>({}, side->xs[k].data(), shape_of(side->xs[k])));
-            Tape<float>::current()->watch(x);
+            if (input_gradient) Tape<float>::current()->watch(x);
             const Var<float> y = run_layer(x);
             return sum(y * Var<float>(alias<float>({}, side->ups[k].data(), shape_of(side->ups[k]))));
         }));
@@ -215,56 +217,39 @@ Job user_pointwise(const Request& r) {
     auto store = std::make_shared<ParameterStore<float>>(1);
     auto layer = std::make_shared<Stacked<float, UserLstm<float>>>(Scope<float>(*store), Size(r.input), Size(r.hidden),
                                                                    StackOptions{.num_layers = r.layers});
+    fill_parameters(*store, 1, 1.0 / std::sqrt(static_cast<double>(r.hidden)), false);
     return recurrent_job(r, store, [layer](const Var<float>& x) { return (*layer)(x).output; });
 }
 
-/// An LSTM cell from elementary ops.
+/// An LSTM cell from elementary ops, as a user writes it who knows nothing else.
+template <class Real>
+struct ElementaryLstm {
+    static constexpr int kStates = 2;
+    Index hidden;
+    Parameter<Real> weight_ih, weight_hh, bias;
+
+    ElementaryLstm(Scope<Real> at, Size input, Size size)
+        : hidden(size),
+          weight_ih(at.parameter("weight_ih", {input, 4 * size}, init::xavier_uniform<Real>())),
+          weight_hh(at.parameter("weight_hh", {size, 4 * size}, init::xavier_uniform<Real>())),
+          bias(at.parameter("bias", {4 * size}, init::constant<Real>(0))) {}
+    Index state_size(int) const { return hidden; }
+    State<Real, 2> step(Var<Real> x, State<Real, 2> s) const {
+        const auto& [h, c] = s;
+        const auto gates = split(matmul<Real>(x, weight_ih) + matmul<Real>(h, weight_hh) + bias, 4, 1);
+        const auto i = sigmoid(gates[0]), f = sigmoid(gates[1]), g = tanh(gates[2]), o = sigmoid(gates[3]);
+        const Var<Real> next = f * c + i * g;
+        return {o * tanh(next), next};
+    }
+};
+
 Job cell(const Request& r) {
     auto store = std::make_shared<ParameterStore<float>>(1);
-    const Scope<float> at(*store);
-    const double scale = 1.0 / std::sqrt(static_cast<double>(r.hidden));
-    const auto make = [&](const char* name, const Shape& shape, std::uint64_t seed) {
-        return at.parameter(name, shape, [&, seed](std::span<float> values, const Shape&, RandomStream&) {
-            const auto all = peers::fill(seed, values.size(), scale);
-            std::copy(all.begin(), all.end(), values.begin());
-        });
-    };
-    const auto wx = make("wx", {r.input, 4 * r.hidden}, 1), wh = make("wh", {r.hidden, 4 * r.hidden}, 2);
-    const auto bias = make("bias", {4 * r.hidden}, 3);
-    struct Side {
-        DataParallel<float> parallel;
-        Tensor<float> x, upstream;
-        double loss = 0;
-    };
-    auto side =
-        std::make_shared<Side>(Side{DataParallel<float>(*store), filled(801, {r.seq_len, r.batch, r.input}, 1.0),
-                                    filled(901, {r.seq_len, r.batch, r.hidden}, 1.0)});
-    Job job;
-    job.step = [=] {
-        store->zero_grad();
-        side->loss = static_cast<double>(side->parallel.backward(r.batch, [&](Shard s) {
-            const Var<float> all =
-                slice(Var<float>(alias<float>({}, side->x.data(), shape_of(side->x))), 1, s.begin, s.end);
-            const Var<float> up =
-                slice(Var<float>(alias<float>({}, side->upstream.data(), shape_of(side->upstream))), 1, s.begin, s.end);
-            const Vars<float> x = unbind(all);
-            Var<float> h = zeros<float>({s.end - s.begin, r.hidden}), c = h;
-            Vars<float> outputs;
-            detail::SlabScope slabs(r.seq_len);
-            for (Index t = 0; t < r.seq_len; ++t) {
-                slabs.begin_step(t);
-                const auto gates =
-                    split(matmul<float>(x[static_cast<std::size_t>(t)], wx) + matmul<float>(h, wh) + bias, 4, 1);
-                const auto i = sigmoid(gates[0]), f = sigmoid(gates[1]), g = tanh(gates[2]), o = sigmoid(gates[3]);
-                c = f * c + i * g;
-                h = o * tanh(c);
-                outputs.push_back(h);
-            }
-            return sum(stack(std::move(outputs)) * up);
-        }));
-    };
-    job.loss = [side] { return side->loss; };
-    return job;
+    auto layer =
+        std::make_shared<Recurrent<float, ElementaryLstm<float>>>(Scope<float>(*store), Size(r.input), Size(r.hidden));
+    fill_parameters(*store, 1, 1.0 / std::sqrt(static_cast<double>(r.hidden)), false);
+    return recurrent_job(
+        r, store, [layer](const Var<float>& x) { return (*layer)(x).output; }, false);
 }
 
 Job min_char_rnn(const Request& r) {

@@ -87,6 +87,8 @@ struct Matmul {
         Index l_row() const { return tl ? m : k; }
         Index r_row() const { return tr ? k : n; }
         bool single() const { return batch.size() == 1; }
+        /// Whether it is one product of rows with a matrix, as `linear` has it.
+        bool plain() const { return single() && l == 0 && !tl && !tr; }
         template <class F>
         void each(F f) const {  // f(offset in L, offset in R, offset in C)
             Index at[Shape::kMaxRank] = {};
@@ -164,9 +166,12 @@ struct Matmul {
         const Plan p = plan(f.in_shape(0), f.in_shape(1));
         const Real *l = f.in(p.l).data, *r = f.in(p.r).data;
         Real* c = f.out(0);
-        p.each([&](Index i, Index j, Index to) {
-            detail::gemm(p.tl, p.tr, p.m, p.n, p.k, l + i, p.l_row(), r + j, p.r_row(), false, c + to, p.n);
-        });
+        if (p.plain())
+            f.multiply(1, p.m, p.k, p.n, l, false, c);
+        else
+            p.each([&](Index i, Index j, Index to) {
+                detail::gemm(p.tl, p.tr, p.m, p.n, p.k, l + i, p.l_row(), r + j, p.r_row(), false, c + to, p.n);
+            });
         if (f.needs(1)) f.save_in(0);
         if (f.needs(0)) f.save_in(1);
     }
@@ -178,6 +183,7 @@ struct Matmul {
     /// The gradient of operand i, at once.
     void multiply(Backward<Real>& b, const Plan& p, Index i) const {
         const bool left = i == p.l;
+        if (left && p.plain() && b.is_parameter(p.r)) return b.add_transposed_product(0, 1, p.m, p.k, p.n);
         const auto to = b.grad(i);
         const Real *g = b.gout(0).data, *other = b.in(left ? p.r : p.l).data;
         bool adding = to.adding;

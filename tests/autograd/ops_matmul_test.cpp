@@ -3,6 +3,7 @@
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
+#include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/parameter.hpp>
 
 namespace unroll {
@@ -145,6 +146,35 @@ TEST(Matmul, WeightsAreMultipliedOnceInBackward) {
                     const Tensor<double> g = weight.gradient();
                     for (std::size_t i = 0; i < w.values.size(); ++i) EXPECT_NEAR(g.data()[i], expected[0][i], 1e-14);
                 }
+}
+
+/// In a loop, matmul by a parameter takes the way of linear, with weights that are packed once: the same bits.
+TEST(Matmul, ByAParameterInALoopIsWhatLinearMakes) {
+    const Index rows = 7, h = 130;
+    ParameterStore<float> store(1);
+    const Array w = filled(20, {h, h}), x = filled(21, {rows, h});
+    const auto weight = Scope<float>(store).parameter("w", {h, h}, [&](std::span<float> v, const Shape&, RandomStream&) {
+        for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(0.1 * w.values[i]);
+    });
+    const auto run = [&](auto product) {
+        store.zero_grad();
+        Tape<float> tape;
+        const detail::PackScope<float> packed;
+        const Var<float> first = x.var<float>();
+        tape.watch(first);
+        Var<float> s = first;
+        for (Index i = 0; i < 5; ++i) s = tanh(product(s));
+        tape.backward(sum(s * s));
+        std::vector<float> all(s.data(), s.data() + s.size());
+        for (const Tensor<float>& g : {tape.gradient(first), weight.gradient()}) all.insert(all.end(), g.begin(), g.end());
+        return all;
+    };
+    const auto plain = run([&](const Var<float>& s) { return matmul<float>(s, weight); });
+    const auto linears = run([&](const Var<float>& s) { return linear<float>(s, weight); });
+    EXPECT_EQ(plain, linears);
+    const auto apart = run([&](const Var<float>& s) { return transpose(matmul<float>(weight, transpose(s, 0, 1), true), 0, 1); });
+    ASSERT_EQ(plain.size(), apart.size());
+    for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(plain[i], apart[i], 2e-5 * (1 + std::abs(apart[i])));
 }
 
 TEST(Linear, IsAProductAndABias) {
