@@ -6,18 +6,35 @@
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
-// y[0 .. Panels * kLanes) of gemv_n, kept in registers while the rows of W pass by.
-template <int Panels>
-UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta,
-                                float* y) {
-    F sum[Panels];
+// y[0 .. Panels * kLanes) of gemv_n, and `rest` < kLanes elements behind them, kept in registers while the rows of W pass by.
+template <int Panels, bool kRest>
+UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta, float* y,
+                                int rest) {
+    F sum[Panels + kRest];
     for (int p = 0; p < Panels; ++p) sum[p] = beta == 0.0f ? set(0.0f) : load(y + p * kLanes);
+    if (kRest) sum[Panels] = beta == 0.0f ? set(0.0f) : load_first(y + Panels * kLanes, rest);
     for (std::int64_t k = 0; k < K; ++k) {
         const F xk = set(x[k]);
         for (int p = 0; p < Panels; ++p) sum[p] = fma(xk, load(W + p * kLanes), sum[p]);
+        if (kRest) sum[Panels] = fma(xk, load_first(W + Panels * kLanes, rest), sum[Panels]);
         W += ldw;
     }
     for (int p = 0; p < Panels; ++p) store(y + p * kLanes, sum[p]);
+    if (kRest) store_first(y + Panels * kLanes, sum[Panels], rest);
+}
+
+// The last N < (Panels + 1) * kLanes elements of y at once: one panel of few columns would wait for every sum.
+template <int Panels>
+UNROLL_INLINE void gemv_n_last(std::int64_t K, std::int64_t N, const float* x, const float* W, std::int64_t ldw,
+                               float beta, float* y) {
+    const int rest = static_cast<int>(N - Panels * kLanes);
+    if (rest > 0) {
+        gemv_n_panel<Panels, true>(K, x, W, ldw, beta, y, rest);
+    } else if (rest == 0) {
+        gemv_n_panel<Panels, false>(K, x, W, ldw, beta, y, 0);
+    } else if constexpr (Panels > 0) {
+        gemv_n_last<Panels - 1>(K, N, x, W, ldw, beta, y);
+    }
 }
 
 // Adds eight rows of W, in the order of their numbers in two chains, to the whole of y.
@@ -53,15 +70,8 @@ static void gemv_n(std::int64_t K, std::int64_t N, const float* x, const float* 
         return;
     }
     std::int64_t n = 0;
-    for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8>(K, x, W + n, ldw, beta, y + n);
-    for (; n + 4 * kLanes <= N; n += 4 * kLanes) gemv_n_panel<4>(K, x, W + n, ldw, beta, y + n);
-    for (; n + kLanes <= N; n += kLanes) gemv_n_panel<1>(K, x, W + n, ldw, beta, y + n);
-    if (n < N) {
-        const int rest = static_cast<int>(N - n);
-        F sum = beta == 0.0f ? set(0.0f) : load_first(y + n, rest);
-        for (std::int64_t k = 0; k < K; ++k) sum = fma(set(x[k]), load_first(W + k * ldw + n, rest), sum);
-        store_first(y + n, sum, rest);
-    }
+    for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8, false>(K, x, W + n, ldw, beta, y + n, 0);
+    gemv_n_last<7>(K, N - n, x, W + n, ldw, beta, y + n);
 }
 
 // Rows of W times g, several at once, so that a vector of g is loaded once for all of them.
@@ -89,6 +99,7 @@ static void gemv_t(std::int64_t K, std::int64_t N, const float* g, const float* 
                    float* y) {
     std::int64_t k = 0;
     for (; k + 8 <= K; k += 8) gemv_t_rows<8>(N, g, W + k * ldw, ldw, beta, y + k);
+    for (; k + 4 <= K; k += 4) gemv_t_rows<4>(N, g, W + k * ldw, ldw, beta, y + k);
     for (; k < K; ++k) gemv_t_rows<1>(N, g, W + k * ldw, ldw, beta, y + k);
 }
 
