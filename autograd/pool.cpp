@@ -46,9 +46,11 @@ constexpr std::size_t kLine = 64;
 constexpr std::size_t kSmallClasses = 16;  // 64, 128, …, 1024 bytes
 constexpr std::size_t kPerDoubling = 8;    // then eight classes for each doubling: at most 1/8 is lost
 constexpr std::size_t kClasses = kSmallClasses + kPerDoubling * 38;
-constexpr std::size_t kChunk = std::size_t{1} << 18;     // small pieces are cut from chunks of this size
-constexpr std::size_t kCutBelow = std::size_t{1} << 14;  // larger pieces come from the system one by one
+// Small pieces are cut from chunks; a pool that has needed a few small ones takes large pages from then on.
+constexpr std::size_t kChunk = std::size_t{1} << 18;
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
+constexpr int kFewChunks = 8;
+constexpr std::size_t kPiecesInChunk = 16;  // or more; larger pieces come from the system one by one
 
 std::size_t class_of(std::size_t bytes) {
     if (bytes <= kSmallClasses * kLine) return (bytes + kLine - 1) / kLine - 1;
@@ -89,6 +91,7 @@ struct Pool {
     std::atomic<Piece*> returned{nullptr};  // freed by other threads
     char* chunk = nullptr;
     std::size_t chunk_left = 0;
+    int chunks = 0;
     // Written by the owner alone (in_use also counts pieces given back elsewhere when they come home).
     std::atomic<std::int64_t> in_use{0};
     std::atomic<std::int64_t> peak{0};
@@ -112,10 +115,12 @@ struct Pool {
     }
 
     Piece* cut(std::size_t bytes) {
-        if (bytes > kCutBelow) return static_cast<Piece*>(from_system(bytes));
+        const std::size_t next = chunks < kFewChunks ? kChunk : kHugePage;
+        if (bytes > next / kPiecesInChunk) return static_cast<Piece*>(from_system(bytes));
         if (chunk_left < bytes) {
-            chunk = static_cast<char*>(from_system(kChunk));
-            chunk_left = kChunk;
+            chunk = static_cast<char*>(from_system(next));
+            chunk_left = next;
+            ++chunks;
         }
         Piece* piece = reinterpret_cast<Piece*>(chunk);
         chunk += bytes;
