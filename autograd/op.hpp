@@ -293,7 +293,8 @@ private:
 
 }  // namespace detail
 
-/// Runs an op on `in` and records it; handles that are moved in let the op reuse their memory.
+/// Runs an op on `in` and records it; handles that are moved in let the op reuse their memory, and the tape may keep the
+/// handles themselves, which are then empty.
 /// After an exception nothing has changed.
 template <class Real, class Op>
 void apply_all(Op op, std::span<Var<Real>> in, std::span<Var<Real>> out) {

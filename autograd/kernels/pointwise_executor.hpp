@@ -343,6 +343,22 @@ __attribute__((noinline)) static bool run_one_tile(const Instruction* code, int 
     return true;
 }
 
+// One instruction on one tile, as most ops of a graph are: its result goes to the output at once. Returns false where it
+// does not apply.
+UNROLL_INLINE bool run_one_instruction(const Instruction& s, int n_inputs, int output, int cols, bool column,
+                                       const In* in, const Out& out) {
+    if (output != n_inputs || out.accumulate || s.op == Opcode::constant) return false;
+    Operand operand[3] = {};
+    const std::uint16_t numbers[3] = {s.a, s.b, s.c};
+    for (int o = 0; o < operand_count(s.op); ++o) {
+        const In& x = in[numbers[o]];
+        if ((column ? x.row_stride : x.col_stride) == 0) return false;
+        operand[o].data = const_cast<float*>(x.data);
+    }
+    kTileKernels[static_cast<int>(s.op)]({out.data, 0}, operand[0], operand[1], operand[2], 1, cols);
+    return true;
+}
+
 static void run_pointwise(const Instruction* code, int n_code, int n_inputs, const std::uint16_t* outputs,
                           int n_outputs, std::int64_t rows, std::int64_t cols, const In* in, const Out* out) {
     if (rows <= 0 || cols <= 0) return;
@@ -352,8 +368,12 @@ static void run_pointwise(const Instruction* code, int n_code, int n_inputs, con
         cols *= rows;
         rows = 1;
     }
-    if (rows == 1 && cols <= kTile &&
-        run_one_tile(code, n_code, n_inputs, outputs, n_outputs, static_cast<int>(cols), column, in, out)) {
+    const bool one_tile = rows == 1 && cols <= kTile;
+    if (one_tile && n_code == 1 && n_outputs == 1 &&
+        run_one_instruction(code[0], n_inputs, outputs[0], static_cast<int>(cols), column, in, out[0])) {
+        return;
+    }
+    if (one_tile && run_one_tile(code, n_code, n_inputs, outputs, n_outputs, static_cast<int>(cols), column, in, out)) {
         return;
     }
     PointwiseRun run;
