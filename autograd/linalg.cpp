@@ -115,6 +115,15 @@ struct Product {
         return part;
     }
 
+    /// Rows [begin, end) of it.
+    Product rows(Index begin, Index end) const {
+        Product part = *this;
+        part.m = end - begin;
+        part.a += ta ? begin : begin * lda;
+        part.c += begin * ldc;
+        return part;
+    }
+
     /// On the calling thread.
     void run() const {
         if constexpr (std::is_same_v<Real, float>) {
@@ -138,9 +147,19 @@ struct Product {
 
 }  // namespace
 
+namespace {
+
+constexpr Index kMostGroups = 4;
+
+Index groups_of(bool large, Index length, Index least) noexcept {
+    return !large || in_parallel_part() ? 1 : std::clamp<Index>(length / least, 1, kMostGroups);
+}
+
+}  // namespace
+
 Index column_groups(bool large, Index n) noexcept {
-    constexpr Index kColumns = 256, kMost = 4;  // of a group; groups
-    return !large || in_parallel_part() ? 1 : std::clamp<Index>(n / kColumns, 1, kMost);
+    constexpr Index kColumns = 256;
+    return groups_of(large, n, kColumns);
 }
 
 template <class Real>
@@ -156,15 +175,24 @@ void gemm(bool ta, bool tb, Index m, Index n, Index k, const Real* a, Index lda,
     const Product<Real> product{
         ta, tb, m, n, k, a, std::max(lda, ta ? m : k), b, std::max(ldb, tb ? k : n), accumulate, c, std::max(ldc, n)};
     constexpr Index kLarge = Index{1} << 22;  // multiplications
-    const Index groups = column_groups(m * n * k >= kLarge, n);
-    if (groups == 1) return product.run();
-    parallel_for(groups, [&](Index g) { product.columns(product.n * g / groups, product.n * (g + 1) / groups).run(); });
+    constexpr Index kRows = 128;
+    const bool large = m * n * k >= kLarge;
+    if (const Index groups = column_groups(large, n); groups > 1)
+        return parallel_for(groups, [&](Index g) { product.columns(n * g / groups, n * (g + 1) / groups).run(); });
+    if (const Index groups = groups_of(large, m, kRows); groups > 1)
+        return parallel_for(groups, [&](Index g) { product.rows(m * g / groups, m * (g + 1) / groups).run(); });
+    product.run();
 }
 
 template <class Real>
 void column_sums(const Real* a, Index rows, Index n, bool accumulate, Real* to) {
     if constexpr (std::is_same_v<Real, float>) {
-        kernels().column_sum(rows, n, a, n, accumulate ? 1.0f : 0.0f, to);
+        constexpr Index kLarge = Index{1} << 18;  // elements
+        const Index groups = column_groups(rows * n >= kLarge, n);
+        parallel_for(groups, [&](Index g) {
+            const Index begin = n * g / groups, end = n * (g + 1) / groups;
+            kernels().column_sum(rows, end - begin, a + begin, n, accumulate ? 1.0f : 0.0f, to + begin);
+        });
         return;
     }
     if (!accumulate) std::fill_n(to, n, Real(0));

@@ -2,7 +2,8 @@
 //
 // Float products go to oneDNN (to CBLAS where it is switched off), double ones to CBLAS, dual ones to a plain loop. Each
 // call to them runs on one thread, whatever OpenMP is set to. A large product outside parallel parts is cut into groups of
-// columns, which the threads of the pool share; how it is cut depends on its shape only, and so do the bits.
+// columns, or of rows where it has few columns, which the threads of the pool share; how it is cut depends on its shape
+// only, and so do the bits.
 #pragma once
 
 #include <unroll/autograd/dual.hpp>

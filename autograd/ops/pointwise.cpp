@@ -5,6 +5,7 @@
 #include <unroll/autograd/kernels/pointwise_generic.hpp>
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/op.hpp>
+#include <unroll/autograd/threads.hpp>
 
 #include <fmt/format.h>
 
@@ -36,6 +37,31 @@ struct Executor<float> {
                       static_cast<int>(p.outputs.size()), rows, cols, in, out);
     }
 };
+
+/// Runs a program over all rows and columns; threads share a large one. Every element is computed alone, so that the cut
+/// changes no bits.
+template <class Real>
+void run_program(const Program& p, Index rows, Index cols, const typename Executor<Real>::In* in,
+                 const typename Executor<Real>::Out* out) {
+    constexpr Index kLarge = Index{1} << 17, kParts = 4;  // instructions on elements, some ten microseconds
+    const Index lines = rows == 1 ? cols : rows;
+    if (rows * cols * static_cast<Index>(p.code.size()) < kLarge || lines < kParts || in_parallel_part())
+        return Executor<Real>::run(p, rows, cols, in, out);
+    parallel_for(kParts, [&](Index part) {
+        const Index begin = lines * part / kParts, count = lines * (part + 1) / kParts - begin;
+        typename Executor<Real>::In part_in[kMost];
+        typename Executor<Real>::Out part_out[kMost];
+        for (int i = 0; i < p.inputs; ++i) {
+            part_in[i] = in[i];
+            part_in[i].data += begin * (rows == 1 ? in[i].col_stride : in[i].row_stride);
+        }
+        for (std::size_t k = 0; k < p.outputs.size(); ++k) {
+            part_out[k] = out[k];
+            part_out[k].data += begin * (rows == 1 ? 1 : out[k].row_stride);
+        }
+        Executor<Real>::run(p, rows == 1 ? 1 : count, rows == 1 ? count : cols, part_in, part_out);
+    });
+}
 
 /// A result's shape as rows and columns; one row if all operands have that shape.
 struct Grid {
@@ -185,7 +211,7 @@ struct Pointwise {
             out[results + j] = {const_cast<Real*>(in[place].data), in[place].row_stride, false};
             f.save_in(operands[static_cast<std::size_t>(place)].input);
         }
-        Executor<Real>::run(*program, grid.rows, grid.cols, in, out);
+        run_program<Real>(*program, grid.rows, grid.cols, in, out);
         for (Real* memory : expanded) pool_free(memory);
         if (!wanted) return;
         const Adjoint& a = adjoint->adjoint();
@@ -287,7 +313,7 @@ struct Pointwise {
             out[k] = {target.data + o.part * grid.cols, o.parts * grid.cols, target.adding};
         }
         const Program& program = std::is_same_v<Real, float> ? plan.fused : plan.program;
-        Executor<Real>::run(program, grid.rows, grid.cols, in, out);
+        run_program<Real>(program, grid.rows, grid.cols, in, out);
         for (std::size_t s = 0; s < operands.size(); ++s) {
             const PointwiseOperand& o = operands[s];
             if (o.part != 0 || !(needed >> o.input & 1) || targets[o.input].direct) continue;

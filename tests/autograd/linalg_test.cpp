@@ -1,4 +1,5 @@
-// Products that are large enough to be cut into groups of columns: right, and the same bits for any number of threads.
+// Products and sums that are large enough to be cut into groups of columns or rows: right, and the same bits for any number
+// of threads.
 #include <unroll/autograd/linalg.hpp>
 #include <unroll/autograd/tensor.hpp>
 
@@ -60,6 +61,34 @@ TEST(Gemm, LargeProductsAreTheSameBitsForAnyNumberOfThreads) {
         expect_right_on_any_number_of_threads<float>({false, true, accumulate, 1, 2050, 2050});
         expect_right_on_any_number_of_threads<float>({true, false, true, 2050, 2050, 1});  // a rank-one update
         expect_right_on_any_number_of_threads<double>({false, false, accumulate, 16, 1030, 300});
+        expect_right_on_any_number_of_threads<float>({false, false, accumulate, 810, 70, 90});  // cut into rows
+        expect_right_on_any_number_of_threads<float>({false, true, accumulate, 810, 70, 90});
+        expect_right_on_any_number_of_threads<float>({true, false, accumulate, 810, 70, 90});
+    }
+}
+
+TEST(ColumnSums, LargeOnesAreTheSameBitsForAnyNumberOfThreads) {
+    const test::ThreadsAsBefore restore;
+    const Index rows = 300, n = 1030;
+    const Tensor<double> random = test::random_tensor({rows * n}, 3);
+    const std::vector<float> a(random.begin(), random.end());
+    const auto sums = [&](bool accumulate) {
+        std::vector<float> to(static_cast<std::size_t>(n), 0.5f);
+        detail::column_sums(a.data(), rows, n, accumulate, to.data());
+        return to;
+    };
+    for (const bool accumulate : {false, true}) {
+        set_num_threads(1);
+        const std::vector<float> one = sums(accumulate);
+        for (Index j = 0; j < n; ++j) {
+            double sum = accumulate ? 0.5 : 0;
+            for (Index i = 0; i < rows; ++i) sum += static_cast<double>(a[static_cast<std::size_t>(i * n + j)]);
+            ASSERT_NEAR(static_cast<double>(one[static_cast<std::size_t>(j)]), sum, 1e-4);
+        }
+        for (const Index threads : {2, 3, 5}) {
+            set_num_threads(threads);
+            ASSERT_EQ(sums(accumulate), one) << threads << " threads";
+        }
     }
 }
 
