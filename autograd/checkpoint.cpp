@@ -31,8 +31,8 @@ struct Checkpoint {
     }
     void forward(Forward<Real>& f) {
         for (std::size_t k = 0; k < results.size(); ++k) {
-            detail::Value<Real>& made = *results[k].internal();
-            f.place(static_cast<Index>(k), made.block, made.data, false);
+            const detail::Value<Real>& made = *results[k].internal();
+            f.place(static_cast<Index>(k), made, made.data, false);
         }
         results.clear();
     }

@@ -124,8 +124,7 @@ void Forward<Real>::share(Index k, Index i, Index offset) {
     detail::Value<Real>& from = input(i);
     if (from.exclusive) from.exclusive = false;  // a parameter's value, read by several threads, is not written
     detail::Value<Real>* value = new_output(k);
-    value->block = from.block;
-    value->data = from.data + offset;
+    value->read(from, from.data + offset);
     value->zero = from.zero;
 }
 
@@ -141,17 +140,15 @@ bool Forward<Real>::take(Index k, Index i) {
     if (!last_handle(i)) return false;
     detail::Value<Real>& from = input(i);
     detail::Value<Real>* value = new_output(k);
-    value->block = from.block;
-    value->data = from.data;
+    value->read(from, from.data);
     value->exclusive = true;
     return true;
 }
 
 template <class Real>
-void Forward<Real>::place(Index k, const detail::BlockRef& block, Real* data, bool exclusive) {
+void Forward<Real>::place(Index k, const detail::Value<Real>& from, Real* data, bool exclusive) {
     detail::Value<Real>* value = new_output(k);
-    value->block = block;
-    value->data = data;
+    value->read(from, data);
     value->exclusive = exclusive;
 }
 
@@ -181,7 +178,8 @@ void Forward<Real>::commit(void* op) {
     node->saved_in = saved_in_;
     node->saved_out = saved_out_;
     for (std::size_t i = 0; i < in_.size(); ++i)
-        node->input_slots()[i] = needs(static_cast<Index>(i)) ? tape_->needed_slot(*in_[i].internal()) : -1;
+        node->input_slots()[i] =
+            needs(static_cast<Index>(i)) ? tape_->needed_slot(*in_[i].internal(), node->number) : -1;
     for (std::size_t k = 0; k < out_.size(); ++k) {
         detail::Value<Real>& value = *out_[k].internal();
         const Index number = tape_->new_slot(value.shape, 0);
@@ -202,7 +200,9 @@ void Forward<Real>::commit(void* op) {
     for (std::uint64_t bits = saved_in_; bits; bits &= bits - 1) {
         // The handle moves in: counting it up, and down again when the caller drops it, costs a twentieth of a small op.
         detail::ValueRef<Real> kept = std::move(in_[static_cast<std::size_t>(std::countr_zero(bits))].reference());
-        if (kept->parameter && kept->parameter->frozen) tape_->note_frozen(*kept->parameter);
+        // A parameter that gets a gradient has been noted above.
+        if (kept->version && (!kept->parameter || kept->parameter->frozen))
+            tape_->note_constant(kept->version, node->number);
         *to++ = kept.leak();
     }
     for (std::uint64_t bits = saved_out_; bits; bits &= bits - 1)

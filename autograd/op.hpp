@@ -155,8 +155,8 @@ public:
     bool take(Index k, Index i);
     /// Whether nobody but this op will read input i any more, so that it may be overwritten once it has been read.
     bool may_overwrite(Index i) const noexcept { return last_handle(i); }
-    /// Output k stands for memory that somebody else made (a child tape's output, equal slices of one slab).
-    void place(Index k, const detail::BlockRef& block, Real* data, bool exclusive);
+    /// Output k stands for memory of another value from `data` on (a child tape's output, equal slices of one slab).
+    void place(Index k, const detail::Value<Real>& from, Real* data, bool exclusive);
     /// Whether the value behind input i has no other handle, so that parts of it may be given away.
     bool last_handle(Index i) const noexcept;
     detail::Value<Real>& input(Index i) const noexcept { return *in_[static_cast<std::size_t>(i)].internal(); }

@@ -133,6 +133,7 @@ typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name
     entry->store = this;
     entry->number = static_cast<std::uint32_t>(owned_.size());
     entry->name = name;
+    entry->version = detail::VersionRef::adopt(new detail::ParameterVersion{.name = name});
     entry->shape = shape;
     entry->offset = used_;
     entry->transposed = transposed;
@@ -141,6 +142,7 @@ typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name
     entry->value->data = block_->template as<Real>() + used_;
     entry->value->block = block_;
     entry->value->parameter = entry.get();
+    entry->value->version = entry->version;
     used_ += padded;
     entries_.push_back(entry.get());
     by_name_.emplace(std::move(name), entry.get());
@@ -197,6 +199,7 @@ Parameter<Real> ParameterStore<Real>::tie(std::string_view name, std::string_vie
         entry->offset = kept.offset;
         entry->value->data = kept.value->data;
         entry->value->parameter = &kept;
+        entry->value->version = kept.version;
     }
     entries_.erase(std::find(entries_.begin(), entries_.end(), &gone));
     return Parameter<Real>(kept);

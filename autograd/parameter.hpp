@@ -30,7 +30,7 @@ struct ParameterEntry {
     std::string name;          ///< "rnn.weight_ih_l0"
     Shape shape;
     Index offset = 0;  ///< elements before it in the blocks
-    std::uint64_t version = 0;
+    VersionRef version;
     bool frozen = false;
     bool transposed = false;            ///< files hold the transpose (PyTorch's order of axes)
     ParameterEntry* tied_to = nullptr;  ///< stands for another parameter
@@ -242,7 +242,7 @@ public:
     const std::multimap<std::uint32_t, ForwardHook>& forward_hooks() const noexcept { return hooks_; }
 
     /// Counts a change of a parameter's values.
-    void changed(Entry& entry) noexcept { ++entry.version; }
+    void changed(Entry& entry) noexcept { ++entry.version->number; }
     /// @private
     Entry& add(std::string name, const Shape& shape, bool transposed);
 

@@ -35,20 +35,21 @@ void Tape<Real>::check_call(Outputs outputs, Upstream upstream, Into into) const
             detail::fail_shape("backward", "the gradient from upstream must have the shape of the output",
                                {outputs[i].shape(), shape_of(upstream[i])});
     }
-    const auto check_version = [](const detail::ParameterEntry<Real>& parameter, std::uint64_t version) {
-        if (parameter.version != version)
+    const auto check_version = [](const detail::ParameterVersion& version, const detail::Uses& uses) {
+        if (uses.outdated(version.number))
             detail::fail_usage("backward",
                                fmt::format("the parameter {} was changed after the forward pass used it; call "
                                            "backward before the optimiser's step",
-                                           parameter.name));
+                                           version.name));
     };
-    for (const Frozen& used : frozen_) check_version(*used.parameter, used.version);
+    for (const Constant& constant : constants_) check_version(*constant.version, constant.uses);
     for (const Leaf& leaf : leaves_) {
+        if (!leaf.uses.any()) continue;
         const auto is_its = [&](const Gradients<Real>* g) { return &g->store() == leaf.parameter->store; };
         if (!into.empty() && std::ranges::none_of(into, is_its))
             detail::fail_usage("backward", fmt::format("{} belongs to a store for which no gradients were given",
                                                        leaf.parameter->name));
-        check_version(*leaf.parameter, leaf.version);
+        check_version(*leaf.parameter->version, leaf.uses);
     }
 }
 

@@ -171,6 +171,8 @@ void Tape<Real>::drop_before(Index number) {
         }
         first_number_ = next ? next->number : end_number_;
     }
+    for (Leaf& leaf : leaves_) leaf.uses.drop_before(first_number_);
+    for (Constant& constant : constants_) constant.uses.drop_before(first_number_);
     if (first_)
         first_->previous = nullptr;
     else
@@ -185,6 +187,8 @@ void Tape<Real>::drop_from(Index number) {
         destroy_last();
     }
     end_number_ = std::max(first_number_, std::min(end_number_, number));
+    for (Leaf& leaf : leaves_) leaf.uses.drop_from(end_number_);
+    for (Constant& constant : constants_) constant.uses.drop_from(end_number_);
 }
 
 // ---- Slots ----
@@ -217,11 +221,14 @@ Index Tape<Real>::slot_for(detail::Value<Real>& value) {
 }
 
 template <class Real>
-Index Tape<Real>::needed_slot(detail::Value<Real>& value) {
+Index Tape<Real>::needed_slot(detail::Value<Real>& value, Index user) {
     if (value.tape == id_ && !value.parameter) return value.slot;
     if (value.parameter) {
-        for (const Leaf& leaf : leaves_)
-            if (leaf.parameter == value.parameter) return leaf.slot;
+        for (Leaf& leaf : leaves_) {
+            if (leaf.parameter != value.parameter) continue;
+            if (user >= 0) leaf.uses.add(user, value.version->number);
+            return leaf.slot;
+        }
         const Index number = new_slot(value.shape, detail::kLeaf);
         if (parent_) {
             const Index above = parent_->slot_for(value);
@@ -229,7 +236,8 @@ Index Tape<Real>::needed_slot(detail::Value<Real>& value) {
             captured_.push_back(Var<Real>::from(detail::ValueRef<Real>::share(&value)));
         }
         slots_[number].parameter = value.parameter;
-        leaves_.push_back({value.parameter, number, value.parameter->version});
+        leaves_.push_back({value.parameter, number, {}});
+        if (user >= 0) leaves_.back().uses.add(user, value.version->number);
         return number;
     }
     const Index above = parent_->slot_for(value);
@@ -242,12 +250,14 @@ Index Tape<Real>::needed_slot(detail::Value<Real>& value) {
 }
 
 template <class Real>
-void Tape<Real>::note_frozen(detail::ParameterEntry<Real>& parameter) {
-    Tape* top = this;
-    while (top->parent_) top = top->parent_;
-    for (const Frozen& known : top->frozen_)
-        if (known.parameter == &parameter) return;
-    top->frozen_.push_back({&parameter, parameter.version});
+void Tape<Real>::note_constant(const detail::VersionRef& version, Index user) {
+    if (parent_)
+        return parent_->note_constant(version, parent_->end_number_);  // the node that will stand for this tape
+    if (state_ == State::running) return;  // a part that runs again: noted when it ran first
+    for (Constant& known : constants_)
+        if (known.version.get() == version.get()) return known.uses.add(user, version->number);
+    constants_.push_back({version, {}});
+    constants_.back().uses.add(user, version->number);
 }
 
 template <class Real>

@@ -10,6 +10,7 @@
 #include <unroll/autograd/pool_vector.hpp>
 #include <unroll/autograd/slab.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -104,6 +105,42 @@ struct Pending {
     void scatter(Real* to) const;
 };
 
+/// The nodes that use a parameter, and which of its values they saw.
+class Uses {
+public:
+    bool any() const noexcept { return last_ >= 0; }
+    /// Whether there is a node that saw other values than those of `version`.
+    bool outdated(std::uint64_t version) const noexcept {
+        return any() && (version_ != version || last_outdated_ >= first_);
+    }
+    void add(Index node, std::uint64_t version) noexcept {
+        if (!any())
+            first_ = node;
+        else if (version_ != version)
+            last_outdated_ = last_;
+        last_ = node;
+        version_ = version;
+    }
+    /// The tape has forgotten all nodes before `node`.
+    void drop_before(Index node) noexcept {
+        if (last_ < node)
+            *this = {};
+        else
+            first_ = std::max(first_, node);
+    }
+    /// The tape has forgotten `node` and all after it.
+    void drop_from(Index node) noexcept {
+        if (first_ >= node) *this = {};
+        last_ = std::min(last_, node - 1);
+        last_outdated_ = std::min(last_outdated_, last_);
+    }
+
+private:
+    Index first_ = -1, last_ = -1;
+    Index last_outdated_ = -1;   // the last one that saw older values than the last of all
+    std::uint64_t version_ = 0;  // of the values that the last one saw
+};
+
 /// Whether the tape with this identity still stands.
 bool tape_alive(std::uint64_t id) noexcept;
 
@@ -175,7 +212,8 @@ public:
     /// @throws UsageError for a value of another tape that still stands
     Index slot_for(detail::Value<Real>& value);
     /// The same for a value that is known to need a gradient.
-    Index needed_slot(detail::Value<Real>& value);
+    /// @param user the node that uses it; −1: none
+    Index needed_slot(detail::Value<Real>& value, Index user = -1);
     /// The same without making anything.
     bool needs(const detail::Value<Real>& value) const;
 
@@ -200,11 +238,11 @@ private:
     struct Leaf {
         detail::ParameterEntry<Real>* parameter;
         Index slot;
-        std::uint64_t version;
+        detail::Uses uses;
     };
-    struct Frozen {
-        detail::ParameterEntry<Real>* parameter;
-        std::uint64_t version;
+    struct Constant {
+        detail::VersionRef version;
+        detail::Uses uses;
     };
     enum class State { recording, running, finished };
 
@@ -216,7 +254,8 @@ private:
     void destroy_last() noexcept;
     void clear() noexcept;
     Index new_slot(const Shape& shape, std::uint32_t flags);
-    void note_frozen(detail::ParameterEntry<Real>& parameter);
+    /// Node `user` of this tape keeps a parameter's memory, to which no gradient flows.
+    void note_constant(const detail::VersionRef& version, Index user);
 
     detail::Slot<Real>& slot(Index number) noexcept { return slots_[number]; }
 
@@ -264,7 +303,9 @@ private:
     detail::ChunkList<detail::Pending<Real>> pending_;
     std::vector<Transposed, detail::PoolAllocator<Transposed>> transposed_;  // of one sweep
     detail::PoolVector<Leaf> leaves_;
-    detail::PoolVector<Frozen> frozen_;  // parameters without a gradient whose values are kept for backward
+    // Parameters' memory that is kept for backward, but for leaves': of frozen ones, and what is read under another name.
+    // The outermost tape has it for all below.
+    std::vector<Constant, detail::PoolAllocator<Constant>> constants_;
     detail::PoolVector<Index> watched_;
     Vars<Real> captured_;  // of a child: what it takes from outside
     std::vector<HookEntry> hooks_;

@@ -54,8 +54,7 @@ Var<Real> Var<Real>::detach() const {
     Var out;
     out.value_ = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
     out.value_->shape = mine.shape;
-    out.value_->data = mine.data;
-    out.value_->block = mine.block;
+    out.value_->read(mine, mine.data);
     out.value_->zero = mine.zero;
     if (value_->exclusive) value_->exclusive = false;  // a parameter's value, read by several threads, is not written
     return out;

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,16 @@ bool finite(const Real& x) noexcept {
 template <class Real>
 struct ParameterEntry;
 
+/// Which values a parameter has: counted up by every change. Whoever reads its memory under another name may outlive it.
+struct ParameterVersion {
+    std::atomic<std::uint32_t> references{1};
+    std::uint64_t number = 0;
+    std::string name;  ///< of the parameter
+
+    static void destroy(ParameterVersion* version) noexcept { delete version; }
+};
+using VersionRef = Ref<ParameterVersion>;
+
 /// What a Var points to. Its elements are contiguous, row-major, and not changed once made.
 template <class Real>
 struct Value {
@@ -45,6 +56,14 @@ struct Value {
     std::uint64_t tape = 0;  ///< the tape that recorded it; 0: none
     Index slot = -1;         ///< where that tape keeps its gradient; -1: none needed
     ParameterEntry<Real>* parameter = nullptr;
+    VersionRef version;  ///< of the parameter whose memory this is: its own value, and what reads it without copying
+
+    /// Reads the memory of another value from `at` on.
+    void read(const Value& from, Real* at) {
+        block = from.block;
+        version = from.version;
+        data = at;
+    }
 
     static Value* make();
     static void destroy(Value* value) noexcept;

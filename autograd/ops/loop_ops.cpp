@@ -27,9 +27,7 @@ struct Unbind {
         const bool ours = f.last_handle(0) && part > 0 && x.data == x.block->template as<Real>();
         if (ours && !x.block->slab)
             detail::Slab::cut(*x.block, f.outputs(), static_cast<std::size_t>(part) * sizeof(Real));
-        for (Index t = 0; t < f.outputs(); ++t) {
-            f.place(t, x.block, x.data + t * part, ours);
-        }
+        for (Index t = 0; t < f.outputs(); ++t) f.place(t, x, x.data + t * part, ours);
         if (!ours && x.exclusive) x.exclusive = false;
     }
     void backward(Backward<Real>& b) const { b.pass_joined(); }
@@ -53,7 +51,7 @@ struct StackFirst {
             joined = f.input(i).block.get() == first.block.get() && f.input(i).data == first.data + i * part;
         if (joined) {
             for (Index i = 0; i < f.inputs(); ++i) f.input(i).exclusive = false;
-            f.place(0, first.block, first.data, false);
+            f.place(0, first, first.data, false);
             return;
         }
         Real* y = f.out(0);

@@ -1,6 +1,7 @@
 // How long nodes and values live: taken back, dropped, freed by backward, tapes that fall in any order.
 #include "tape_support.hpp"
 
+#include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/ops/pointwise.hpp>
 
 #include <gtest/gtest.h>
@@ -97,6 +98,96 @@ TEST(TapeLifetime, ValuesOfADroppedFrontAreConstantsForWhatFollowed) {
     };
     const Tensor<double> expected(run(false)), got(run(true));
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got.data()[i], expected.data()[i], 1e-14);
+}
+
+/// One step of gradient descent.
+void step(Model& m) {
+    m.store.gradients().zero();
+    for (const auto& p : {m.w, m.b}) p.mutable_value() *= 0.9;
+}
+
+TEST(TapeLifetime, ParametersMayChangeOnceWhatUsedThemIsDropped) {
+    for (const bool frozen : {false, true}) {
+        Model m;
+        m.w.freeze(frozen);
+        const Var<double> x = kInput.detach();
+        Tape<double> tape;
+        tape.watch(x);
+        for (int window = 0; window < 4; ++window) {
+            m.store.zero_grad();
+            const Var<double> loss = m.loss(x) + sum(x * sum(m.w.detach()));
+            tape.backward(loss, {.keep = true});
+            Model same;
+            for (int i = 0; i < window; ++i) step(same);
+            Tape<double> other;
+            other.backward(same.loss(kInput));
+            EXPECT_EQ(m.b.gradient(), same.b.gradient());
+            step(m);
+            EXPECT_THROW(tape.backward(loss), UsageError) << "what used it is still there";
+            tape.drop_before(tape.position());
+        }
+    }
+}
+
+TEST(TapeLifetime, OfAWindowThatSlidesTheFrontMayBeOfOlderParameters) {
+    Model m;
+    const Var<double> x = kInput.detach();
+    Tape<double> tape;
+    tape.watch(x);
+    for (const bool frozen : {false, true}) {
+        m.w.freeze(frozen);
+        const Index begin = tape.position();
+        const Var<double> old = m.loss(x) + m.loss(x);
+        step(m);
+        const Index middle = tape.position();
+        const Var<double> young = m.loss(x);
+        EXPECT_THROW(tape.backward(young, {.keep = true}), UsageError);
+        tape.drop_before((begin + middle) / 2);
+        EXPECT_THROW(tape.backward(young, {.keep = true}), UsageError);
+        tape.drop_before(middle);
+        EXPECT_NO_THROW(tape.backward(young, {.keep = true}));
+        step(m);
+        EXPECT_THROW(tape.backward(young, {.keep = true}), UsageError);
+    }
+}
+
+TEST(TapeLifetime, ParametersMayChangeOnceWhatUsedThemIsTakenBack) {
+    for (const bool frozen : {false, true}) {
+        Model m;
+        m.w.freeze(frozen);
+        const Var<double> x = kInput.detach();
+        Tape<double> tape;
+        tape.watch(x);
+        const Var<double> before = sum(x * 2.0);
+        const Index position = tape.position();
+        m.loss(x);
+        tape.drop_from(position);
+        step(m);
+        EXPECT_NO_THROW(tape.backward(before, {.keep = true}));
+        const Var<double> loss = m.loss(x);
+        const Index end = tape.position();
+        m.loss(x);
+        tape.drop_from(end);
+        EXPECT_NO_THROW(tape.backward(loss, {.keep = true}));
+        step(m);
+        EXPECT_THROW(tape.backward(loss), UsageError);
+    }
+}
+
+TEST(TapeLifetime, ACheckpointThatRunsAgainMayBeDroppedToo) {
+    Model m;
+    m.w.freeze();
+    const Var<double> x = kInput.detach();
+    Tape<double> tape;
+    tape.watch(x);
+    for (int window = 0; window < 3; ++window) {
+        const Var<double> loss =
+            checkpoint<double>([&](std::span<const Var<double>> in) { return Vars<double>{m.loss(in[0])}; }, {x})[0];
+        tape.backward(loss, {.keep = true});
+        step(m);
+        EXPECT_THROW(tape.backward(loss, {.keep = true}), UsageError);
+        tape.drop_before(tape.position());
+    }
 }
 
 TEST(TapeLifetime, MayFallInAnyOrder) {

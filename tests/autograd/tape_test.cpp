@@ -3,13 +3,16 @@
 
 #include "../support/error_message.hpp"
 
+#include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/ops/pointwise.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <optional>
+#include <vector>
 
 namespace unroll {
 namespace {
@@ -223,6 +226,75 @@ TEST(Tape, ParameterChangedBetweenRecordAndBackwardIsCaught) {
     m.b.mutable_value()(0) = 5;
     EXPECT_THAT(error_message<UsageError>([&] { tape.backward(loss); }), HasSubstr("the parameter b was changed"));
     EXPECT_FALSE(m.store.gradients().has(m.w.entry()));
+}
+
+TEST(Tape, AParameterThatIsReadThroughAnotherValueAndThenChangedIsCaught) {
+    using Part = std::function<Var<double>(const Parameter<double>&)>;
+    const auto part_of = [](const Var<double>& w) { return reshape(select(slice(w, 0, 1, 3), 0, 1), {1, 2}); };
+    const auto caught = [](bool frozen, bool made_before, const Part& part) {
+        Model m;
+        m.w.freeze(frozen);
+        const Var<double> x(full<double>({3, 2}, 2.0));
+        const Var<double> before = part(m.w);
+        Tape<double> tape;
+        tape.watch(x);
+        const Var<double> y = sum(x * (made_before ? before : part(m.w)));
+        m.w.mutable_value().fill(5);
+        EXPECT_THAT(error_message<UsageError>([&] { tape.backward(y); }), HasSubstr("the parameter w was changed"));
+    };
+    const std::vector<Part> always{[](auto& w) { return w.detach(); }, [&](auto& w) { return part_of(w.detach()); },
+                                   [&](auto& w) { return part_of(w).detach(); },
+                                   [](auto& w) { return unbind<double>(w.detach())[2]; }};
+    const std::vector<Part> of_frozen{[&](auto& w) { return part_of(w); }, [](auto& w) { return unbind<double>(w)[2]; },
+                                      [](auto& w) {
+                                          return checkpoint<double>(
+                                              [](std::span<const Var<double>> in) {
+                                                  return Vars<double>{in[0] * 1.0, reshape(in[1], {3, 2})};
+                                              },
+                                              {Var<double>(2.0), w})[1];
+                                      }};
+    for (const Part& part : always)
+        for (const bool frozen : {false, true})
+            for (const bool made_before : {false, true}) caught(frozen, made_before, part);
+    for (const Part& part : of_frozen)
+        for (const bool made_before : {false, true}) caught(true, made_before, part);
+}
+
+TEST(Tape, AWatchedPartOfAParameterThatChangesIsCaught) {
+    Model m;
+    const Var<double> part = m.w.detach();
+    Tape<double> tape;
+    tape.watch(part);
+    const Var<double> y = sum(part * part);
+    m.w.mutable_value().fill(5);
+    EXPECT_THROW(tape.backward(y), UsageError);
+}
+
+TEST(Tape, WhatReadsAParameterOutlivesItsStore) {
+    Var<double> part;
+    {
+        Model m;
+        part = m.w.detach();
+    }
+    Tape<double> tape;
+    const Var<double> x(full<double>({3, 2}, 2.0));
+    tape.watch(x);
+    const Var<double> y = sum(x * part);
+    part = {};
+    tape.backward(y);
+    EXPECT_EQ(tape.gradient(x).size(), 6u);
+}
+
+TEST(Tape, AChangeOfAParameterWhoseValuesAreNotKeptIsNoError) {
+    Model m;
+    m.w.freeze();
+    const Var<double> x(full<double>({3, 2}, 2.0));
+    Tape<double> tape;
+    tape.watch(x);
+    const Var<double> y = sum(x + m.w.detach() + reshape<double>(m.w, {3, 2}));
+    m.w.mutable_value().fill(5);
+    tape.backward(y);
+    EXPECT_EQ(tape.gradient(x), full<double>({3, 2}, 1.0));
 }
 
 TEST(Tape, ValueOfAStandingTapeIsRefusedAndOfAFinishedOneIsPlain) {

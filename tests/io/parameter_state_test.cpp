@@ -53,7 +53,7 @@ std::vector<double> values(const ParameterStore<Real>& store) {
 template <class Real>
 std::vector<std::uint64_t> versions(const ParameterStore<Real>& store) {
     std::vector<std::uint64_t> all;
-    for (const auto* entry : store.entries()) all.push_back(entry->version);
+    for (const auto* entry : store.entries()) all.push_back(entry->version->number);
     return all;
 }
 

@@ -65,16 +65,16 @@ TEST(Average, AveragedWeightsStandForAScopeAndCountAsAChange) {
     const std::vector<double> first = values_of(*store);
     set_weights(*store, 3);
     const std::vector<double> second = values_of(*store);
-    const std::uint64_t version = store->entries()[0]->version;
+    const std::uint64_t version = store->entries()[0]->version->number;
     {
         const AveragedWeights evaluation(average);
         EXPECT_TRUE(average.swapped_in());
         EXPECT_EQ(values_of(*store), first);
-        EXPECT_EQ(store->entries()[0]->version, version + 1);
+        EXPECT_EQ(store->entries()[0]->version->number, version + 1);
     }
     EXPECT_FALSE(average.swapped_in());
     EXPECT_EQ(values_of(*store), second);
-    EXPECT_EQ(store->entries()[0]->version, version + 2);
+    EXPECT_EQ(store->entries()[0]->version->number, version + 2);
 }
 
 TEST(Average, MayBeSwappedOutWithinTheirScope) {
