@@ -23,6 +23,16 @@ Gradients<Real>* Tape<Real>::target(const ParameterStore<Real>* store) const noe
 }
 
 template <class Real>
+std::pair<Tape<Real>*, Index> Tape<Real>::home(Index number) noexcept {
+    Tape* tape = this;
+    while (tape->slot(number).captured >= 0) {
+        number = tape->slot(number).captured;
+        tape = tape->parent_;
+    }
+    return {tape, number};
+}
+
+template <class Real>
 Accumulator<Real> Tape<Real>::accumulate(Index number) {
     if (slot(number).captured >= 0) return parent_->accumulate(slot(number).captured);
     detail::Slot<Real>& s = slot(number);
@@ -182,6 +192,7 @@ void Tape<Real>::multiply_transposed(Operand<Real> weight, Index rows, Index m, 
 #define UNROLL_INSTANTIATE(R)                                                        \
     template void detail::Pending<R>::scatter(R*) const;                             \
     template Gradients<R>* Tape<R>::target(const ParameterStore<R>*) const noexcept; \
+    template std::pair<Tape<R>*, Index> Tape<R>::home(Index) noexcept;               \
     template Accumulator<R> Tape<R>::accumulate(Index);                              \
     template void Tape<R>::add_to_slot(Index, const R*);                             \
     template void Tape<R>::reduce_to_slot(Index, const R*, const Shape&);            \

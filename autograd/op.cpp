@@ -75,6 +75,7 @@ Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in
     : info_(info), in_(in), out_(out), shapes_(shapes), tape_(Tape<Real>::current()) {
     if (ProfileSpan::on()) forward_start = ProfileSpan::now();
     if (!tape_) return;
+    check_finite_ = tape_->options_.check_finite;
     bool any = false;
     for (std::size_t i = 0; i < in_.size(); ++i) {
         if (!tape_->needs(*in_[i].internal())) continue;
@@ -83,7 +84,12 @@ Forward<Real>::Forward(const detail::OpInfo<Real>& info, std::span<Var<Real>> in
     }
     if (any && tape_->state_ != Tape<Real>::State::recording)
         detail::fail_usage(shapes.op(), "this tape has been differentiated already; begin a new Tape for new values");
-    if (!any) tape_ = nullptr;
+    if (any) return;
+    tape_ = nullptr;
+    // An op that hands on a constant that is not finite has not made it; whoever needs a gradient of it will say so.
+    if (check_finite_)
+        check_finite_ =
+            std::ranges::all_of(in_, [](const Var<Real>& v) { return detail::all_finite(v.data(), v.size()); });
 }
 
 template <class Real>
@@ -164,13 +170,12 @@ template <class Real>
 void Forward<Real>::commit(void* op) {
     if (ProfileSpan::on()) ProfileSpan::record("forward", info_.name(op), detail::current_place(), forward_start);
     for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
-    if (!tape_) return;
-    if (tape_->options_.check_finite)
+    if (check_finite_)
         for (const Var<Real>& v : out_)
-            for (Index i = 0; i < v.size(); ++i)
-                if (!detail::finite(v.data()[i]))
-                    tape_->fail_non_finite(info_.name(op), tape_->end_number_, detail::current_place(),
-                                           "forward made a value that is not finite");
+            if (!detail::all_finite(v.data(), v.size()))
+                Tape<Real>::fail_non_finite(info_.name(op), tape_ ? tape_->end_number_ : -1, detail::current_place(),
+                                            "forward made a value that is not finite");
+    if (!tape_) return;
     const auto saved =
         static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) + static_cast<int>(saved_count_));
     detail::Node* node =
@@ -303,13 +308,7 @@ View<Real> Backward<Real>::gout(Index k) const {
 
 template <class Real>
 std::pair<Tape<Real>*, Index> Backward<Real>::home(Index i) const noexcept {
-    Index number = node_.input_slots()[i];
-    Tape<Real>* tape = &tape_;
-    while (tape->slot(number).captured >= 0) {
-        number = tape->slot(number).captured;
-        tape = tape->parent_;
-    }
-    return {tape, number};
+    return tape_.home(node_.input_slots()[i]);
 }
 
 template <class Real>

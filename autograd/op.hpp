@@ -177,7 +177,8 @@ private:
     std::span<Var<Real>> in_;
     std::span<Var<Real>> out_;
     const Shapes& shapes_;
-    Tape<Real>* tape_;          // null when nothing is recorded
+    Tape<Real>* tape_;  // null when nothing is recorded
+    bool check_finite_ = false;
     std::uint64_t needed_ = 0;  // of the first 64 inputs
     std::uint64_t saved_in_ = 0;
     std::uint64_t saved_out_ = 0;
@@ -243,7 +244,7 @@ public:
     Tape<Real>& tape() noexcept { return tape_; }
 
 private:
-    /// Where the gradient of input i is collected: of a value from outside a child tape, in a tape above it.
+    /// Where the gradient of input i is collected.
     std::pair<Tape<Real>*, Index> home(Index i) const noexcept;
     /// A contribution that waits in the slot of input i.
     detail::Pending<Real>& add_pending(Tape<Real>& tape, Index slot);

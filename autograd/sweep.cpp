@@ -127,11 +127,10 @@ void Tape<Real>::complete_leaf(const Leaf& leaf) {
         Tensor<Real> view = alias<Real>({}, s.grad, s.shape);
         for (const Hook& hook : leaf.parameter->hooks) hook(view);
     }
-    if (options_.check_finite && (s.flags & detail::kDense))
-        for (Index i = 0; i < s.shape.size(); ++i)
-            if (!detail::finite(s.grad[i]))
-                throw NonFiniteError(
-                    fmt::format("[backward] the gradient of the parameter {} is not finite", leaf.parameter->name));
+    if (options_.check_finite && (s.flags & detail::kDense) && !detail::all_finite(s.grad, s.shape.size()))
+        throw NonFiniteError(fmt::format(
+            "[backward] the gradient of the parameter {} is not finite: the sum over all its uses, of all time steps",
+            leaf.parameter->name));
 }
 
 template <class Real>
@@ -228,12 +227,11 @@ void Tape<Real>::check_finite_gradients(detail::Node& node) {
     for (std::uint32_t i = 0; i < node.inputs; ++i) {
         const Index number = node.input_slots()[i];
         if (number < 0 || !slots_.contains(number)) continue;
-        const detail::Slot<Real>& s = slot(number);
-        if (!(s.flags & detail::kDense)) continue;
-        for (Index e = 0; e < s.shape.size(); ++e)
-            if (!detail::finite(s.grad[e]))
-                fail_non_finite(info.name(node.op()), node.number, node.place,
-                                fmt::format("backward made a gradient of operand {} that is not finite", i));
+        const auto [tape, at] = home(number);
+        const detail::Slot<Real>& s = tape->slot(at);
+        if ((s.flags & detail::kDense) && !detail::all_finite(s.grad, s.shape.size()))
+            fail_non_finite(info.name(node.op()), node.number, node.place,
+                            fmt::format("backward made a gradient of operand {} that is not finite", i));
     }
 }
 

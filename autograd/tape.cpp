@@ -314,7 +314,8 @@ Tensor<Real> Tape<Real>::gradient(const Var<Real>& x) const {
 
 template <class Real>
 void Tape<Real>::fail_non_finite(std::string_view op, Index node, detail::Place place, std::string_view what) {
-    throw NonFiniteError(fmt::format("[{}] {} (node {}){}", op, what, node, detail::place_suffix(place)));
+    throw NonFiniteError(fmt::format("[{}] {} ({}){}", op, what, node < 0 ? "a constant" : fmt::format("node {}", node),
+                                     detail::place_suffix(place)));
 }
 
 template class Tape<float>;

@@ -260,6 +260,8 @@ private:
     detail::Slot<Real>& slot(Index number) noexcept { return slots_[number]; }
 
     // Gradient slots (gradient_slots.cpp).
+    /// Where the gradient of a slot is collected: of a value from outside a child tape, in a tape above it.
+    std::pair<Tape*, Index> home(Index slot) noexcept;
     Gradients<Real>* target(const ParameterStore<Real>* store) const noexcept;
     Accumulator<Real> accumulate(Index slot);
     void add_to_slot(Index slot, const Real* gradient);
@@ -284,6 +286,7 @@ private:
     void finish_sweep(bool keep);
     void abandon_sweep() noexcept;
     void check_finite_gradients(detail::Node& node);
+    /// @param node its number; −1: none, as no operand needs a gradient
     [[noreturn]] static void fail_non_finite(std::string_view op, Index node, detail::Place place,
                                              std::string_view what);
 

@@ -32,6 +32,13 @@ bool finite(const Real& x) noexcept {
 }
 
 template <class Real>
+bool all_finite(const Real* values, Index count) noexcept {
+    for (Index i = 0; i < count; ++i)
+        if (!finite(values[i])) return false;
+    return true;
+}
+
+template <class Real>
 struct ParameterEntry;
 
 /// Which values a parameter has: counted up by every change. Whoever reads its memory under another name may outlive it.

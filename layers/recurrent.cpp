@@ -56,11 +56,9 @@ Var<Real> choose(const Var<Real>& mask, const Var<Real>& yes, const Var<Real>& n
 /// times NaN is NaN.
 template <class Real>
 Var<Real> without_padding(Var<Real> x, const IntTensor& lengths) {
-    using std::isfinite;
     const Index steps = x.shape()[0], batch = x.shape()[1], features = x.shape()[2];
     const auto clean = [&](Index t, Index b) {
-        const Real* row = x.data() + (t * batch + b) * features;
-        return t < lengths.data()[b] || std::all_of(row, row + features, [](const Real& e) { return isfinite(e); });
+        return t < lengths.data()[b] || all_finite(x.data() + (t * batch + b) * features, features);
     };
     bool all_clean = true;
     for (Index t = 0; t < steps && all_clean; ++t)

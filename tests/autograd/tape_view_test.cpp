@@ -3,6 +3,8 @@
 
 #include "../support/error_message.hpp"
 
+#include <unroll/autograd/checkpoint.hpp>
+
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -49,6 +51,50 @@ TEST(TapeView, FirstNonFiniteGradientIsNamed) {
     EXPECT_THAT(message, HasSubstr("[sqrt]"));
     EXPECT_THAT(message, HasSubstr("time step 4"));
     EXPECT_THAT(message, HasSubstr("gradient"));
+}
+
+TEST(TapeView, AConstantThatIsNotFiniteIsNamedWhereItIsMade) {
+    Model m;
+    const Scope<double> at = Scope<double>(m.store) / "model";
+    Tape<double> tape({.check_finite = true});
+    const auto guard = at.enter();
+    EXPECT_EQ(error_message<NonFiniteError>([&] {
+                  const Var<double> y = log(Var<double>(0.0));
+                  sum(y * m.w);
+              }),
+              "[log] forward made a value that is not finite (a constant) (in model)");
+    EXPECT_EQ(tape.node_count(), 0);
+    const NoGrad pause;
+    EXPECT_NO_THROW(log(Var<double>(0.0)));
+}
+
+TEST(TapeView, AGradientOfWhatACheckpointTakesFromOutsideIsNamedWithItsOp) {
+    Tape<double> tape({.check_finite = true});
+    const Var<double> x(values({2}, {0, 1}));
+    tape.watch(x);
+    const Var<double> y = checkpoint<double>(
+        [](std::span<const Var<double>> in) {
+            return checkpoint<double>(
+                [](std::span<const Var<double>> inner) {
+                    const detail::StepGuard step(4);
+                    return Vars<double>{sqrt(inner[0])};
+                },
+                Vars<double>(in.begin(), in.end()));
+        },
+        {x})[0];
+    const std::string message = error_message<NonFiniteError>([&] { tape.backward(sum(y)); });
+    EXPECT_THAT(message, HasSubstr("[sqrt] backward made a gradient of operand 0 that is not finite"));
+    EXPECT_THAT(message, HasSubstr("time step 4"));
+}
+
+TEST(TapeView, AWeightWhoseProductsOverflowTogetherIsNamed) {
+    Model m;
+    const Var<double> x(full<double>({4, 3}, 1e200));
+    m.w.mutable_value().fill(0);
+    Tape<double> tape({.check_finite = true});
+    const Var<double> loss = sum(linear<double>(x, m.w) * 1e200);
+    EXPECT_EQ(error_message<NonFiniteError>([&] { tape.backward(loss); }),
+              "[backward] the gradient of the parameter w is not finite: the sum over all its uses, of all time steps");
 }
 
 TEST(TapeView, AValueThatIsNotFiniteLeavesNoNodeBehind) {
