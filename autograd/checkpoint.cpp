@@ -65,6 +65,9 @@ struct Checkpoint {
         if (!reached.empty()) child.backward(reached, upstream);
     }
     std::span<const Var<Real>> held() const noexcept { return inputs; }
+    Index held_bytes() const noexcept {
+        return static_cast<Index>(draws->counters.size() * sizeof(draws->counters[0]));
+    }
 };
 
 }  // namespace

@@ -17,8 +17,10 @@
 //     };
 //     Var<float> y = apply(Square<float>{}, x);
 //
-// Members of the struct are the op's options; they are kept on the tape. Gradients are added up, broadcasting is undone
-// and products are deferred in the sink behind Backward, and nowhere else.
+// Members of the struct are the op's options; they are kept on the tape. Two more functions are for Tape::count():
+// `std::span<const Var<Real>> held() const` gives values among them, `Index held_bytes() const` the bytes of other memory
+// (positions, a mask). Gradients are added up, broadcasting is undone and products are deferred in the sink behind
+// Backward, and nowhere else.
 #pragma once
 
 #include <unroll/autograd/var.hpp>
@@ -46,6 +48,7 @@ struct OpInfo {
     void (*relocate)(void* to, void* from) noexcept;
     void (*destroy)(void* op) noexcept;
     std::span<const Var<Real>> (*held)(const void* op) noexcept;  ///< values that the op's struct keeps, or nothing
+    Index (*held_bytes)(const void* op) noexcept;                 ///< of other memory that it keeps, or nothing
 };
 }  // namespace detail
 
@@ -270,6 +273,8 @@ constexpr OpInfo<Real> make_info() {
         info.held = [](const void* op) noexcept -> std::span<const Var<Real>> {
             return static_cast<const Op*>(op)->held();
         };
+    if constexpr (requires(const Op& op) { op.held_bytes(); })
+        info.held_bytes = [](const void* op) noexcept -> Index { return static_cast<const Op*>(op)->held_bytes(); };
     return info;
 }
 

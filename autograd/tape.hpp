@@ -150,7 +150,7 @@ bool tape_alive(std::uint64_t id) noexcept;
 struct TapeCount {
     std::string op;
     Index nodes = 0;
-    Index saved_bytes = 0;  ///< bytes of values that these nodes keep (a value kept twice counts once)
+    Index saved_bytes = 0;  ///< bytes of what these nodes keep: values (one kept twice counts once), positions, masks
     Index node_bytes = 0;   ///< bytes of the nodes themselves
 };
 

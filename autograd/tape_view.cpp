@@ -49,6 +49,7 @@ std::vector<TapeCount> Tape<Real>::count() const {
             keeps(*static_cast<const detail::Value<Real>*>(mutable_node.saved_values()[i]));
         if (info.held)
             for (const Var<Real>& value : info.held(mutable_node.op())) keeps(*value.internal());
+        if (info.held_bytes) entry.saved_bytes += info.held_bytes(mutable_node.op());
     }
     std::vector<TapeCount> all;
     for (auto& [name, entry] : by_op) {

@@ -65,6 +65,16 @@ Tensor<Real> alias(detail::BlockRef owner, Real* data, const Shape& shape) {
                         std::move(lengths), std::move(strides));
 }
 
+namespace detail {
+
+/// Of its elements.
+template <class Real>
+Index bytes_of(const Tensor<Real>& tensor) noexcept {
+    return static_cast<Index>(tensor.size() * sizeof(Real));
+}
+
+}  // namespace detail
+
 #define UNROLL_DECLARE(R)                                                  \
     extern template Tensor<R> empty(const Shape&);                         \
     extern template Tensor<R> full(const Shape&, std::type_identity_t<R>); \

@@ -27,6 +27,7 @@ struct Pack {
     Index width;
     Shape shape;
 
+    Index held_bytes() const noexcept { return detail::bytes_of(rows); }
     void infer(Shapes& s) const { s.output(shape); }
     void forward(Forward<Real>& f) const {
         Real* y = f.out(0);
@@ -53,6 +54,7 @@ struct Pad {
     Shape shape;
     double padding;
 
+    Index held_bytes() const noexcept { return detail::bytes_of(rows); }
     void infer(Shapes& s) const { s.output(shape); }
     void forward(Forward<Real>& f) const {
         Real* y = f.out(0);

@@ -36,6 +36,8 @@ struct Dropout_ {
         }
     }
 
+    Index held_bytes() const noexcept { return static_cast<Index>(mask->bytes); }
+
     void infer(Shapes& s) const { s.output(s.in(0)); }
     void forward(Forward<Real>& f) {
         constexpr Index kGroup = 128;  // draws of random_mask, in two words

@@ -25,6 +25,8 @@ struct Embedding_ {
     Indices tokens;
     Index padding_idx;
 
+    Index held_bytes() const noexcept { return detail::bytes_of(tokens); }
+
     void infer(Shapes& s) const {
         const Shape shape = shape_of(tokens);
         if (shape.rank() == Shape::kMaxRank)
@@ -61,6 +63,7 @@ struct IndexSelect {
     Indices index;
     std::size_t axis;
 
+    Index held_bytes() const noexcept { return detail::bytes_of(index); }
     struct Extents {
         Index outer = 1, length, inner = 1, count;
     };
@@ -104,6 +107,7 @@ struct Gather {
     Indices index;
     std::size_t axis;
 
+    Index held_bytes() const noexcept { return detail::bytes_of(index); }
     void infer(Shapes& s) const {
         const Shape shape = shape_of(index);
         bool fits = shape.rank() == s.in(0).rank();

@@ -32,6 +32,9 @@ struct ClassLoss {
     Reduction reduction;
     Real divisor{};
 
+    Index held_bytes() const noexcept {
+        return detail::bytes_of(targets) + (weights.dimension() == 1 ? detail::bytes_of(weights) : 0);
+    }
     Real weight(std::int64_t c) const { return weights.dimension() == 1 ? weights.data()[c] : Real(1); }
     Real all_weights(Index classes) const {
         if (weights.dimension() == 1) return detail::row_sum(weights.data(), classes);

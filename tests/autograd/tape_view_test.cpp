@@ -128,6 +128,36 @@ TEST(TapeView, CountDumpAndDrawingNameWhatIsThere) {
     EXPECT_THAT(tape.graphviz(), HasSubstr("tanh  (4, 2)"));
 }
 
+TEST(TapeView, WhatAnOpsStructOwnsIsCounted) {
+    ParameterStore<double> store(7);
+    const Scope<double> at(store);
+    const auto table = at.parameter("table", {7, 3}, [](auto v, const Shape&, auto&) { std::ranges::fill(v, 0.5); });
+    const auto bytes = [](const Tape<double>& tape, std::string_view op) {
+        for (const TapeCount& c : tape.count())
+            if (c.op == op) return c.saved_bytes;
+        return Index{-1};
+    };
+    const IntTensor five{0, 1, 2, 3, 6};
+    const Tensor<double> weights = full<double>({3}, 1.0);
+    Tape<double> tape;
+    const Var<double> y = embedding<double>(table, five);
+    EXPECT_EQ(bytes(tape, "embedding"), 5 * 8);
+    const Var<double> z = index_select(y, 0, IntTensor{0, 4, 4});
+    EXPECT_EQ(bytes(tape, "index_select"), 3 * 8);
+    gather(y, 1, IntTensor{{0, 1}, {2, 2}});
+    EXPECT_EQ(bytes(tape, "gather"), 4 * 8);
+    nll_loss(z, IntTensor{2, 0, 1}, {.class_weights = weights});
+    EXPECT_EQ(bytes(tape, "nll_loss"), 3 * 8 + 3 * 8);
+    dropout(y, 0.5, at.random("mask"));
+    EXPECT_EQ(bytes(tape, "dropout"), 16) << "a bit for each of 15 elements, in groups of 128";
+    checkpoint<double>(
+        [&](std::span<const Var<double>> in) {
+            return Vars<double>{dropout(dropout(in[0], 0.5, at.random("mask")), 0.5, at.random("mask"))};
+        },
+        {z});
+    EXPECT_EQ(bytes(tape, "checkpoint"), 3 * 3 * 8 + 2 * 8) << "its input, and the numbers of two draws";
+}
+
 TEST(TapeView, FormattersShowShapesAndValues) {
     EXPECT_EQ(fmt::format("{}", Shape{2, 3}), "(2, 3)");
     EXPECT_EQ(fmt::format("{}", Var<double>(values({2}, {1, 2}))), "Var(2,) [1, 2]");

@@ -173,5 +173,13 @@ TEST(Packed, WrongPackedSequencesAreErrors) {
                 HasSubstr("(T, 3, …) with T = 4 or more"));
 }
 
+TEST(Packed, TheTapeCountsTheRowsThatItKeeps) {
+    const Var<double> x = filled<double>({4, 3, 2}, 1);
+    Tape<double> tape;
+    tape.watch(x);
+    pad_packed_sequence(pack_padded_sequence(x, integers({4, 3, 1})));
+    for (const TapeCount& c : tape.count()) EXPECT_EQ(c.saved_bytes, (4 + 3 + 1) * 8) << c.op;
+}
+
 }  // namespace
 }  // namespace unroll
