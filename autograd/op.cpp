@@ -394,13 +394,19 @@ detail::Pending<Real>& Backward<Real>::add_pending(Tape<Real>& tape, Index numbe
 }
 
 template <class Real>
+void Backward<Real>::add_zeros(Index i) {
+    if (!needs(i)) return;
+    const auto [tape, number] = home(i);
+    const detail::Slot<Real>& slot = tape->slot(number);
+    if ((slot.flags & detail::kDense) || slot.pending >= 0) return;
+    const Accumulator<Real> place = tape->accumulate(number);
+    std::fill_n(place.data, place.size, Real(0));
+}
+
+template <class Real>
 void Backward<Real>::add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n) {
     if (!needs(i)) return;
-    if (rows == 0) {  // zeros arrive
-        const Accumulator<Real> none = grad(i);
-        if (!none.adding) std::fill_n(none.data, none.size, Real(0));
-        return;
-    }
+    if (rows == 0) return add_zeros(i);
     // A vector is a row, whichever way it came: products of one slot have one shape.
     if (n == 1) {
         std::swap(a, b);

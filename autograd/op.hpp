@@ -225,6 +225,8 @@ public:
     void pass_slice(Index i, Index k, Index offset);
     /// The gradient of input 0 is the gradients of all outputs one behind the other (absent ones are zero).
     void pass_joined();
+    /// The gradient of input i is zero as far as this op goes; it counts as arrived.
+    void add_zeros(Index i);
     /// Adds aᵀ·b, with a (rows, m) and b (rows, n); input i is (m, n). Deferred: products of one operand are multiplied
     /// together when its gradient is read.
     void add_product(Index i, Operand<Real> a, Operand<Real> b, Index rows, Index m, Index n);

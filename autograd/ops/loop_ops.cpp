@@ -91,7 +91,10 @@ struct AddLinear {
         const Shape& shape = b.out_shape(0);
         const Index n = shape.back(), rows = shape.erased(shape.rank() - 1).size();  // rows also where n is 0
         if (b.needs(1)) b.add_transposed_product(1, 2, rows, b.in_shape(1).back(), n);
-        if (b.needs(2) && !zero) b.add_product(2, b.in_operand(1), b.gout_operand(0), rows, b.in_shape(2)[0], n);
+        if (zero)
+            b.add_zeros(2);
+        else if (b.needs(2))
+            b.add_product(2, b.in_operand(1), b.gout_operand(0), rows, b.in_shape(2)[0], n);
         b.pass(0, 0);
     }
 };

@@ -499,5 +499,28 @@ TEST(RNN, WrongInputsAndStatesAreErrorsThatNameModuleAndShapesAndLeaveTheTapeAlo
     EXPECT_EQ(tape.node_count(), before);
 }
 
+TEST(RecurrentLayers, AWeightThatSawOnlyZerosHasAGradientOfZeros) {
+    const auto check = []<class Layer, class Options>(std::type_identity<Layer>, const Options& options) {
+        for (const Index steps : {1, 3})
+            for (const Index checkpoint : {0, 2}) {
+                ParameterStore<double> store(1);
+                const Layer layer(Scope<double>(store), options);
+                Tape<double> tape;
+                backward(weighed(layer(filled<double>({steps, 2, 4}, 1), {}, {.checkpoint = checkpoint}).output, 901));
+                for (auto* entry : store.entries()) {
+                    EXPECT_TRUE(store.gradients().has(*entry)) << entry->name;
+                    const auto g = elements(Parameter<double>(*entry).gradient());
+                    const bool saw_zeros = steps == 1 && entry->name.starts_with("weight_hh");
+                    EXPECT_EQ(std::ranges::count(g, 0.0) == static_cast<Index>(g.size()), saw_zeros) << entry->name;
+                }
+            }
+    };
+    check(std::type_identity<RNN<double>>(), RNNOptions{.input_size = 4, .hidden_size = 3});
+    check(std::type_identity<LSTM<double>>(), LSTMOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2});
+    check(std::type_identity<GRU<double>>(), GRUOptions{.input_size = 4, .hidden_size = 3});
+    check(std::type_identity<GRU<double>>(),
+          GRUOptions{.input_size = 4, .hidden_size = 3, .reset = GruReset::before_product});
+}
+
 }  // namespace
 }  // namespace unroll
