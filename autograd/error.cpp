@@ -23,8 +23,8 @@ namespace {
 // Interned paths live until the process ends: a tape may name them after its model is gone.
 struct Paths {
     std::mutex mutex;
-    std::deque<std::string> by_number{std::string()};
-    std::unordered_map<std::string, std::uint32_t> numbers{{std::string(), 0}};
+    std::deque<std::string> by_number{std::string(), std::string()};  // outside modules, the root
+    std::unordered_map<std::string, std::uint32_t> numbers{{std::string(), kRootPath}};
 };
 
 Paths& paths() {
@@ -49,9 +49,9 @@ const std::string& path_of(std::uint32_t number) {
 }
 
 std::string place_suffix(Place place) {
-    if (place.module != 0 && place.step >= 0)
-        return fmt::format(" (in {}, time step {})", path_of(place.module), place.step);
-    if (place.module != 0) return fmt::format(" (in {})", path_of(place.module));
+    const std::string& path = path_of(place.module);
+    if (!path.empty() && place.step >= 0) return fmt::format(" (in {}, time step {})", path, place.step);
+    if (!path.empty()) return fmt::format(" (in {})", path);
     if (place.step >= 0) return fmt::format(" (at time step {})", place.step);
     return {};
 }

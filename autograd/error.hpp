@@ -60,16 +60,18 @@ namespace detail {
 
 /// Where the running code stands: the path of the innermost module and the time step of the innermost loop.
 struct Place {
-    std::uint32_t module = 0;  ///< number of an interned path; 0: no module
+    std::uint32_t module = 0;  ///< number of an interned path; 0: outside modules
     std::int32_t step = -1;    ///< time step; -1: outside a loop through time
 };
 
 /// The place of this thread. Modules and loops through time set it (ModuleGuard, StepGuard), the tape records it.
 Place& current_place() noexcept;
 
-/// The number of a module path, the same for equal paths; 0 for the empty path.
+/// The number of the empty path: that of a module built at the root of a store.
+constexpr std::uint32_t kRootPath = 1;
+/// The number of a module path, the same for equal paths.
 std::uint32_t intern_path(std::string_view path);
-/// The path of a number.
+/// The path of a number; empty outside modules.
 const std::string& path_of(std::uint32_t number);
 
 /// What the system says of an error number (of errno).
@@ -93,7 +95,7 @@ std::string place_suffix(Place place);
 class ModuleGuard {
 public:
     explicit ModuleGuard(std::uint32_t module) noexcept : before_(current_place().module) {
-        if (module != 0) current_place().module = module;
+        current_place().module = module;
     }
     ModuleGuard(const ModuleGuard&) = delete;
     ModuleGuard& operator=(const ModuleGuard&) = delete;

@@ -156,7 +156,8 @@ private:
     std::string path_of_part(std::string_view part) const;
 
     ParameterStore<Real>* store_;
-    std::uint32_t number_ = 0;  // of the path: every layer holds its scope, and copies of layers cost no strings
+    std::uint32_t number_ =
+        detail::kRootPath;  // of the path: every layer holds its scope, and copies of layers cost no strings
 };
 
 /// A value that is trained: a Var that belongs to a store.

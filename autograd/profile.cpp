@@ -65,7 +65,7 @@ void ProfileSpan::record(std::string_view phase, std::string_view op, detail::Pl
 
 std::vector<ProfileEntry> Profile::entries() const {
     std::lock_guard lock(events_mutex);
-    std::map<std::tuple<std::string_view, std::uint32_t, std::string_view>, ProfileEntry> sums;
+    std::map<std::tuple<std::string_view, std::string_view, std::string_view>, ProfileEntry> sums;
     // Events stand in the order in which they ended. So what an event encloses are the last of its thread that nothing
     // has enclosed yet, back to its own start; their time is theirs alone.
     std::map<std::thread::id, std::vector<const Events::Event*>> outermost;
@@ -75,14 +75,14 @@ std::vector<ProfileEntry> Profile::entries() const {
         for (; !before.empty() && before.back()->start >= e.start; before.pop_back())
             own -= before.back()->end - before.back()->start;
         before.push_back(&e);
-        ProfileEntry& entry = sums[{e.phase, e.place.module, e.op}];
+        ProfileEntry& entry = sums[{e.phase, detail::path_of(e.place.module), e.op}];
         ++entry.calls;
         entry.seconds += std::chrono::duration<double>(own).count();
     }
     std::vector<ProfileEntry> list;
     for (auto& [key, entry] : sums) {
         entry.phase = std::get<0>(key);
-        entry.module = detail::path_of(std::get<1>(key));
+        entry.module = std::get<1>(key);
         entry.op = std::get<2>(key);
         list.push_back(entry);
     }

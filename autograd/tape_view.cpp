@@ -105,7 +105,7 @@ std::string Tape<Real>::graphviz() const {
     for (const auto& [place, nodes] : clusters) steps[place.first].push_back(place.second);
     for (const auto& [module, of_module] : steps) {
         const std::string path = detail::path_of(module);
-        if (module != 0)
+        if (!path.empty())
             text +=
                 fmt::format("  subgraph cluster_m{} {{\n    label={}; fillcolor=\"#eef3fa\";\n", module, quoted(path));
         for (const std::int32_t step : of_module) {
@@ -118,7 +118,7 @@ std::string Tape<Real>::graphviz() const {
                     quoted(fmt::format("{}  {}", name_of<Real>(*node), to_string(slots_[node->first_output].shape))));
             if (step >= 0) text += "    }\n";
         }
-        if (module != 0) text += "  }\n";
+        if (!path.empty()) text += "  }\n";
     }
     std::set<Index> leaves;
     for (const detail::Node* node = first_; node; node = node->next) {

@@ -118,5 +118,47 @@ TEST(Module, AForwardHookOfARecurrentLayerSeesItsResultOnce) {
     EXPECT_THAT(elements(lstm(x).state[0]), testing::Not(testing::Contains(0.0)));
 }
 
+TEST(Module, AForwardHookOfALayerAtTheRootRunsOnceToo) {
+    const auto x = filled<double>({5, 4, 3}, 1);
+    const auto calls_of = [&](auto run) {
+        ParameterStore<double> store(1);
+        int calls = 0;
+        store.on_forward("", [&](const std::string& path, Var<double>&) { calls += path.empty(); });
+        Tape<double> tape;
+        run(Scope<double>(store));
+        EXPECT_EQ(detail::place_suffix(detail::current_place()), "");
+        EXPECT_THAT(tape.dump(), testing::Not(testing::AnyOf(HasSubstr("(in )"), HasSubstr("(in ,"))));
+        return calls;
+    };
+    EXPECT_EQ(calls_of([&](const Scope<double>& at) {
+                  const LSTM<double> lstm(at, {.input_size = 3, .hidden_size = 2, .num_layers = 2});
+                  lstm(x);
+                  lstm(pack_padded_sequence(x, test::integers({5, 4, 3, 1})));
+              }),
+              2);
+    EXPECT_EQ(calls_of([&](const Scope<double>& at) {
+                  Stacked<double, UserCell<double>>(at, Size(3), Size(2), {.num_layers = 2})(x);
+              }),
+              1);
+    EXPECT_EQ(
+        calls_of([&](const Scope<double>& at) { Bidirectional<double, UserCell<double>>(at, Size(3), Size(2))(x); }),
+        1);
+    EXPECT_EQ(calls_of([&](const Scope<double>& at) {
+                  Recurrent<double, UserCell<double>>(at, Size(3), Size(2))(x, {}, {.checkpoint = 2});
+              }),
+              1);
+}
+
+TEST(Module, ALayerAtTheRootMayRunInsideAModuleOfAnotherStore) {
+    ParameterStore<double> outer(1), inner(2);
+    int calls = 0;
+    inner.on_forward("", [&](const std::string&, Var<double>&) { ++calls; });
+    const LSTM<double> lstm(inner, {.input_size = 3, .hidden_size = 2, .num_layers = 2});
+    const auto guard = (Scope<double>(outer) / "outer").enter();
+    lstm(filled<double>({5, 4, 3}, 1));
+    EXPECT_EQ(calls, 1);
+    EXPECT_EQ(detail::place_suffix(detail::current_place()), " (in outer)");
+}
+
 }  // namespace
 }  // namespace unroll
