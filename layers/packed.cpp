@@ -175,13 +175,17 @@ PackedSequence<Real> pack(Var<Real> x, Rows rows, Order order, std::size_t leadi
             std::move(order.sorted), std::move(order.unsorted)};
 }
 
-/// All sequences one behind the other, and where each begins. @param least the shortest length that is allowed
+/// Sequences as they will lie one behind the other: how long each is, where it begins, and where the last one ends.
+struct Joined {
+    IntTensor lengths, starts;
+    std::int64_t end = 0;
+};
+
+/// @param least the shortest length that is allowed
 template <class Real>
-Var<Real> joined(std::string_view op, const Vars<Real>& sequences, Index least, IntTensor& lengths, IntTensor& starts) {
+Joined joined(std::string_view op, const Vars<Real>& sequences, Index least) {
     if (sequences.empty()) throw ShapeError(fmt::format("[{}] at least one sequence is needed", op));
-    lengths = integers(sequences.size());
-    starts = integers(sequences.size());
-    std::int64_t start = 0;
+    Joined all{integers(sequences.size()), integers(sequences.size())};
     for (std::size_t b = 0; b < sequences.size(); ++b) {
         if (!sequences[b]) detail::fail_usage(op, fmt::format("sequence {} is an empty Var", b));
         const Shape &first = sequences[0].shape(), &shape = sequences[b].shape();
@@ -189,11 +193,11 @@ Var<Real> joined(std::string_view op, const Vars<Real>& sequences, Index least, 
             detail::fail_shape(op, "sequences must be (L, …) with the same axes but for the first", {first, shape});
         if (shape[0] < least)
             detail::fail_value(op, fmt::format("sequence {} is empty: a length must be {} or more", b, least));
-        starts.data()[b] = start;
-        lengths.data()[b] = shape[0];
-        start += shape[0];
+        all.starts.data()[b] = all.end;
+        all.lengths.data()[b] = shape[0];
+        all.end += shape[0];
     }
-    return concat(sequences, 0);
+    return all;
 }
 
 }  // namespace
@@ -255,29 +259,26 @@ PackedSequence<Real> pack_like(Var<Real> padded, const PackedSequence<Real>& lik
 template <class Real>
 PackedSequence<Real> pack_sequence(const Vars<Real>& sequences, bool enforce_sorted) {
     constexpr std::string_view op = "pack_sequence";
-    IntTensor lengths, starts;
-    Var<Real> all = joined(op, sequences, 1, lengths, starts);
-    Order order = order_of(op, lengths, enforce_sorted);
-    Rows rows = packed_rows(order.batch_sizes, order.sorted, all.shape()[0],
-                            [&](Index t, Index b) { return starts.data()[b] + t; });
-    return pack(std::move(all), std::move(rows), std::move(order), 1);
+    const Joined all = joined(op, sequences, 1);
+    Order order = order_of(op, all.lengths, enforce_sorted);
+    Rows rows = packed_rows(order.batch_sizes, order.sorted, all.end,
+                            [&](Index t, Index b) { return all.starts.data()[b] + t; });
+    return pack(concat(sequences, 0), std::move(rows), std::move(order), 1);
 }
 
 template <class Real>
 Var<Real> pad_sequence(const Vars<Real>& sequences, bool batch_first, double padding_value) {
-    IntTensor lengths, starts;
-    Var<Real> all = joined("pad_sequence", sequences, 0, lengths, starts);
-    const Index batch = static_cast<Index>(lengths.size());
-    const Index steps = *std::max_element(lengths.data(), lengths.data() + batch);
+    const Joined all = joined("pad_sequence", sequences, 0);
+    const std::int64_t* lengths = all.lengths.data();
+    const Index batch = static_cast<Index>(sequences.size()), steps = *std::max_element(lengths, lengths + batch);
     const auto row = row_in_padded(batch_first, steps, batch);
-    Rows rows = empty<std::int64_t>({all.shape()[0]});
+    Rows rows = empty<std::int64_t>({all.end});
     std::int64_t* to = rows.data();
     for (Index b = 0; b < batch; ++b)
-        for (Index t = 0; t < lengths.data()[b]; ++t) *to++ = row(t, b);
-    const Shape out =
-        batch_first ? with_tail({batch, steps}, all.shape(), 1) : with_tail({steps, batch}, all.shape(), 1);
-    const Index width = width_of(all.shape(), 1);
-    return apply(Pad<Real>{std::move(rows), width, out, padding_value}, std::move(all));
+        for (Index t = 0; t < lengths[b]; ++t) *to++ = row(t, b);
+    const Shape& shape = sequences[0].shape();
+    const Shape out = batch_first ? with_tail({batch, steps}, shape, 1) : with_tail({steps, batch}, shape, 1);
+    return apply(Pad<Real>{std::move(rows), width_of(shape, 1), out, padding_value}, concat(sequences, 0));
 }
 
 template <class Real>

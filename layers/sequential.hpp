@@ -137,11 +137,11 @@ public:
     template <class Input>
     auto operator()(Input&& x) const {
         States states;
-        return run<0>(std::forward<Input>(x), states);
+        return run_all(std::forward<Input>(x), states);
     }
     template <class Input>
     auto operator()(Input&& x, States states) const {
-        auto output = run<0>(std::forward<Input>(x), states);
+        auto output = run_all(std::forward<Input>(x), states);
         return Result<decltype(output)>{std::move(output), std::move(states)};
     }
 
@@ -158,7 +158,21 @@ private:
     template <std::size_t... I, class Real, class... Arguments>
     Sequential(std::index_sequence<I...>, const Scope<Real>& at, const Arguments&... arguments)
         : layers_{detail::make_layer<Layers>(at / std::to_string(I), arguments)...},
-          summary_([at] { return unroll::summary(at); }) {}
+          summary_([at] { return unroll::summary(at); }),
+          whole_([at](const std::function<void()>& call) {
+              detail::Undo<Real> undo(at.store());
+              call();
+              undo.keep();
+          }) {}
+
+    /// All layers, or none: what those before one that throws have left behind is undone.
+    template <class Input>
+    auto run_all(Input&& x, States& states) const {
+        std::optional<decltype(run<0>(std::forward<Input>(x), states))> output;
+        const auto call = [&] { output.emplace(run<0>(std::forward<Input>(x), states)); };
+        whole_(std::cref(call));
+        return std::move(*output);
+    }
 
     template <std::size_t I, class Input>
     auto run(Input&& x, States& states) const {
@@ -170,7 +184,9 @@ private:
     }
 
     std::tuple<Layers...> layers_;
+    // What needs the store, whose type is known to the constructor alone.
     std::function<std::string()> summary_;
+    std::function<void(const std::function<void()>&)> whole_;
 };
 
 }  // namespace unroll

@@ -67,7 +67,13 @@ Var<Real> dropout(Var<Real> x, double p, RandomStream& random) {
     if (p == 0) return x;
     // Neither a small p nor a large one becomes certainty.
     const auto threshold = p == 1 ? double{Op::kOne} : std::clamp(p * Op::kOne + 0.5, 1.0, Op::kOne - 1.0);
-    return apply(Op{&random, static_cast<std::uint32_t>(threshold)}, std::move(x));
+    const std::uint64_t before = random.counter();
+    try {
+        return apply(Op{&random, static_cast<std::uint32_t>(threshold)}, std::move(x));
+    } catch (...) {  // what was drawn is refused, by a tape that looks for values that are not finite
+        if (random.counter() != before) random.set_counter(before);
+        throw;
+    }
 }
 
 #define UNROLL_INSTANTIATE(R) template Var<R> dropout(Var<R>, double, RandomStream&);

@@ -193,5 +193,17 @@ TEST(Dropout, CertaintiesAndErrors) {
     EXPECT_EQ(random.counter(), counter);
 }
 
+TEST(Dropout, ADrawWhoseResultIsRefusedIsTakenBack) {
+    ParameterStore<double> store;
+    RandomStream& random = Scope<double>(store).random("mask");
+    const Var<double> x(full<double>({64}, 1.7e308));  // of the elements that are kept, twice as much
+    Tape<double> tape({.check_finite = true});
+    tape.watch(x);
+    const Var<double> y = x * 1.0;
+    EXPECT_THROW(dropout(y, 0.5, random), NonFiniteError);
+    EXPECT_EQ(random.counter(), 0u);
+    EXPECT_EQ(tape.node_count(), 1);
+}
+
 }  // namespace
 }  // namespace unroll

@@ -173,6 +173,16 @@ TEST(Packed, WrongPackedSequencesAreErrors) {
                 HasSubstr("(T, 3, …) with T = 4 or more"));
 }
 
+TEST(Packed, AnErrorLeavesNoNodeBehind) {
+    const Var<double> a = filled<double>({2, 3}, 1), b = filled<double>({4, 3}, 2);
+    const Var<double> deep(full<double>({2, 1, 1, 1, 1, 1}, 1.0));
+    Tape<double> tape;
+    for (const auto& x : {a, b, deep}) tape.watch(x);
+    EXPECT_THROW(pack_sequence(Vars<double>{a, b}), ValueError);
+    EXPECT_THROW(pad_sequence(Vars<double>{deep, deep}), ShapeError);
+    EXPECT_EQ(tape.node_count(), 0);
+}
+
 TEST(Packed, TheTapeCountsTheRowsThatItKeeps) {
     const Var<double> x = filled<double>({4, 3, 2}, 1);
     Tape<double> tape;

@@ -125,5 +125,17 @@ TEST(Sequential, ErrorsNameTheLayer) {
     EXPECT_THAT(error_message<ShapeError>([&] { model(filled<double>({2, 4}, 1)); }), HasSubstr("(in model.1)"));
 }
 
+TEST(Sequential, ACallThatFailsLeavesTapeAndStreamsAsTheyWere) {
+    ParameterStore<double> store(1);
+    const Sequential<Linear<double>, Dropout<double>, Linear<double>> model(
+        Scope<double>(store) / "model", LinearOptions{.in_features = 4, .out_features = 3}, DropoutOptions{},
+        LinearOptions{.in_features = 5, .out_features = 2});
+    Tape<double> tape;
+    EXPECT_THROW(model(filled<double>({2, 4}, 1)), ShapeError);
+    EXPECT_THROW(model(filled<double>({2, 4}, 1), {}), ShapeError);
+    EXPECT_EQ(tape.node_count(), 0);
+    for (const auto& [name, stream] : store.randoms()) EXPECT_EQ(stream.counter(), 0u) << name;
+}
+
 }  // namespace
 }  // namespace unroll
