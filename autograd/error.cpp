@@ -65,7 +65,11 @@ void fail_shape(std::string_view op, std::string_view rule, const Shape* operand
     for (std::size_t i = 0; i < count && i < 8; ++i)
         list += (i == 0 ? "" : i + 1 == count ? " and " : ", ") + to_string(operands[i]);
     if (count > 8) list += fmt::format(", … ({} operands)", count);
-    throw ShapeError(fmt::format("[{}] {}; got {}{}", op, rule, list, place_suffix(current_place())));
+    fail_shape(op, fmt::format("{}; got {}", rule, list));
+}
+
+void fail_shape(std::string_view op, std::string_view message) {
+    throw ShapeError(fmt::format("[{}] {}{}", op, message, place_suffix(current_place())));
 }
 
 void fail_value(std::string_view op, std::string_view message) {

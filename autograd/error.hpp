@@ -84,6 +84,7 @@ std::string place_suffix(Place place);
 [[noreturn]] void fail_shape(std::string_view op, std::string_view rule, std::initializer_list<Shape> operands);
 [[noreturn]] void fail_shape(std::string_view op, std::string_view rule, const Shape* operands, std::size_t count);
 /// Throw with the op's or layer's name before and the place after the message.
+[[noreturn]] void fail_shape(std::string_view op, std::string_view message);
 [[noreturn]] void fail_value(std::string_view op, std::string_view message);
 [[noreturn]] void fail_index(std::string_view op, std::string_view message);
 [[noreturn]] void fail_usage(std::string_view op, std::string_view message);

@@ -53,7 +53,7 @@ template <class Real>
 Parameter<Real> Scope<Real>::parameter(std::string_view name, const Shape& shape, const Initializer<Real>& initial,
                                        bool transposed) const {
     const std::string full = path_of_part(name);
-    if (store_->contains(full)) throw UsageError(fmt::format("[parameter] the name {} is taken already", full));
+    if (store_->contains(full)) detail::fail_usage("parameter", fmt::format("the name {} is taken already", full));
     RandomStream random(store_->seed(), full);
     Tensor<Real> values = zeros<Real>(shape);  // an initialiser that throws leaves nothing behind
     initial(std::span<Real>(values.data(), values.size()), shape, random);
@@ -154,7 +154,7 @@ template <class Real>
 Parameter<Real> ParameterStore<Real>::at(std::string_view name) const {
     const auto found = by_name_.find(name);
     if (found == by_name_.end())
-        throw ValueError(fmt::format("[parameter] there is no parameter {}; {}", name, some_names(by_name_, name)));
+        detail::fail_value("parameter", fmt::format("there is no parameter {}; {}", name, some_names(by_name_, name)));
     return Parameter<Real>(*found->second);
 }
 
@@ -174,8 +174,8 @@ void ParameterStore<Real>::freeze(std::string_view prefix, bool frozen) {
         found = true;
     }
     if (!found)
-        throw ValueError(
-            fmt::format("[freeze] no parameter's name begins with {}; {}", prefix, some_names(by_name_, prefix)));
+        detail::fail_value("freeze",
+                           fmt::format("no parameter's name begins with {}; {}", prefix, some_names(by_name_, prefix)));
 }
 
 template <class Real>
@@ -216,7 +216,7 @@ void ParameterStore<Real>::copy_from(const ParameterStore<Other>& other) {
     for (const auto& [name, entry] : by_name_) {
         const auto found = other.names().find(name);
         if (found == other.names().end())
-            throw ValueError(fmt::format("[copy_from] the other store has no parameter {}", name));
+            detail::fail_value("copy_from", fmt::format("the other store has no parameter {}", name));
         if (!(found->second->shape == entry->shape))
             detail::fail_shape("copy_from", fmt::format("{} must have the same shape in both stores", name),
                                {entry->shape, found->second->shape});

@@ -8,17 +8,18 @@
 namespace unroll {
 
 void Shape::set_rank(std::size_t rank) {
-    if (rank > kMaxRank) throw ShapeError(fmt::format("an array has at most {} axes; got {}", kMaxRank, rank));
+    if (rank > kMaxRank)
+        detail::fail_shape("Shape", fmt::format("an array has at most {} axes; got {}", kMaxRank, rank));
     rank_ = static_cast<std::uint32_t>(rank);
 }
 
 void Shape::check() const {
     double size = 1;  // whose multiplications do not overflow
     for (std::size_t i = 0; i < rank_; ++i) {
-        if (lengths_[i] < 0) throw ShapeError("an axis has a length of 0 or more; got " + to_string(*this));
+        if (lengths_[i] < 0) detail::fail_shape("Shape", "an axis has a length of 0 or more", {*this});
         if (lengths_[i] > 0) size *= static_cast<double>(lengths_[i]);
     }
-    if (size > 0x1p48) throw ShapeError("an array has at most 2⁴⁸ elements; got " + to_string(*this));
+    if (size > 0x1p48) detail::fail_shape("Shape", "an array has at most 2⁴⁸ elements", {*this});
 }
 
 Shape Shape::inserted(std::size_t at, Index length) const {

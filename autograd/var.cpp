@@ -18,15 +18,15 @@ void detail::Value<Real>::destroy(Value* value) noexcept {
 
 template <class Real>
 Var<Real>::Var(Tensor<Real>&& tensor) {
-    if (tensor.dimension() > Shape::kMaxRank) throw ShapeError("an array has at most 6 axes");
+    const Shape shape = shape_of(tensor);
     if (tensor.storage().is_alias()) {
-        Tensor<Real> copy = empty<Real>(shape_of(tensor));
+        Tensor<Real> copy = empty<Real>(shape);
         std::copy_n(tensor.data(), tensor.size(), copy.data());
         *this = Var(std::move(copy));
         return;
     }
     value_ = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
-    value_->shape = shape_of(tensor);
+    value_->shape = shape;
     value_->data = tensor.data();
     value_->block = tensor.storage().block();
     Tensor<Real> gone = std::move(tensor);  // the caller's tensor is left empty, as after any move

@@ -184,7 +184,7 @@ struct Joined {
 /// @param least the shortest length that is allowed
 template <class Real>
 Joined joined(std::string_view op, const Vars<Real>& sequences, Index least) {
-    if (sequences.empty()) throw ShapeError(fmt::format("[{}] at least one sequence is needed", op));
+    if (sequences.empty()) detail::fail_shape(op, "at least one sequence is needed");
     Joined all{integers(sequences.size()), integers(sequences.size())};
     for (std::size_t b = 0; b < sequences.size(); ++b) {
         if (!sequences[b]) detail::fail_usage(op, fmt::format("sequence {} is an empty Var", b));

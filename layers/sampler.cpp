@@ -191,17 +191,17 @@ Index draw(std::span<const Weight> w, double total, RandomStream& random) {
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options) {
     if (!(options.temperature >= 0 && std::isfinite(options.temperature)))
-        throw ValueError(
-            fmt::format("[{}] temperature must be above 0, or 0 for greedy; got {}", kName, options.temperature));
+        detail::fail_value(kName,
+                           fmt::format("temperature must be above 0, or 0 for greedy; got {}", options.temperature));
     if (options.top_k < 0)
-        throw ValueError(fmt::format("[{}] top_k must be 1 or more, or 0 for all; got {}", kName, options.top_k));
+        detail::fail_value(kName, fmt::format("top_k must be 1 or more, or 0 for all; got {}", options.top_k));
     if (!(options.top_p > 0 && options.top_p <= 1))
-        throw ValueError(fmt::format("[{}] top_p must be above 0 and at most 1; got {}", kName, options.top_p));
+        detail::fail_value(kName, fmt::format("top_p must be above 0 and at most 1; got {}", options.top_p));
 }
 
 template <class Real>
 Index Sampler::operator()(std::span<const Real> logits, RandomStream& random) const {
-    if (logits.empty()) throw ShapeError(fmt::format("[{}] at least one logit is needed", kName));
+    if (logits.empty()) detail::fail_shape(kName, "at least one logit is needed");
     if (options_.temperature == 0 || options_.top_k == 1) return greedy(logits);
     using Weight = typename WeightOf<Real>::type;
     Buffer<Weight> memory((logits.size() + kPad - 1) / kPad * kPad);

@@ -28,8 +28,8 @@ Var<Real> Stack<Real>::run(Var<Real> x, std::size_t states, LoopOptions options,
     Undo<Real> undo(at_.store());
     const auto needed = static_cast<std::size_t>(num_layers_ * directions_);
     if (states != needed)
-        throw ShapeError(fmt::format("[Stacked] {} states are needed, one for each layer and direction; got {}{}",
-                                     needed, states, place_suffix(current_place())));
+        fail_shape("Stacked",
+                   fmt::format("{} states are needed, one for each layer and direction; got {}", needed, states));
     const bool both = directions_ == 2;
     if (both) check_both_directions("Stacked", options);
     LoopOptions backwards = options;

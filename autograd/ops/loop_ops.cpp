@@ -121,7 +121,7 @@ Vars<Real> unbind(Var<Real> x) {
 
 template <class Real>
 Var<Real> stack(Vars<Real> parts, Index axis) {
-    if (parts.empty()) throw ShapeError("[stack] at least one operand is needed");
+    if (parts.empty()) detail::fail_shape("stack", "at least one operand is needed");
     const std::size_t to = detail::normal_axis("stack", axis, parts[0].rank() + 1);
     // One part is the whole under another shape. Of a parameter it is a copy, as several are: it may change later.
     if (parts.size() == 1 && parts[0] && !parts[0].internal()->parameter)

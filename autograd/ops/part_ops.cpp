@@ -241,7 +241,7 @@ Vars<Real> split(Var<Real> x, const Axes& lengths, Index axis) {
 
 template <class Real>
 Var<Real> concat(const Vars<Real>& parts, Index axis) {
-    if (parts.empty()) throw ShapeError("[concat] at least one operand is needed");
+    if (parts.empty()) detail::fail_shape("concat", "at least one operand is needed");
     Vars<Real> in(parts);
     std::array<Var<Real>, 1> out;
     apply_all<Real>(Concat<Real>{axis}, std::span<Var<Real>>(in), std::span<Var<Real>>(out));

@@ -145,6 +145,22 @@ TEST(Parts, WrongPartsAreNamed) {
     EXPECT_EQ(message_of<UsageError>(x, [](auto v) { return concat({v, Var<double>()}); }), "[concat] operand 1 is an empty Var");
 }
 
+TEST(Parts, ErrorsWithoutAnOperandNameModuleAndTimeStep) {
+    ParameterStore<double> store;
+    const auto guard = (Scope<double>(store) / "part").enter();
+    const detail::StepGuard step(3);
+    const auto message = [](auto action) { return test::error_message<ShapeError>(action); };
+    EXPECT_EQ(message([] { concat(Vars<double>{}); }),
+              "[concat] at least one operand is needed (in part, time step 3)");
+    EXPECT_EQ(message([] { stack(Vars<double>{}); }), "[stack] at least one operand is needed (in part, time step 3)");
+    EXPECT_EQ(message([] { Shape{1, 1, 1, 1, 1, 1, 1}; }),
+              "[Shape] an array has at most 6 axes; got 7 (in part, time step 3)");
+    EXPECT_EQ(message([] { Shape{2, -1}; }),
+              "[Shape] an axis has a length of 0 or more; got (2, -1) (in part, time step 3)");
+    EXPECT_EQ(message([] { Shape{1 << 30, 1 << 30}; }),
+              "[Shape] an array has at most 2⁴⁸ elements; got (1073741824, 1073741824) (in part, time step 3)");
+}
+
 TEST(Unbind, ASliceThatIsLookedAtIsNotOverwritten) {
     ParameterStore<double> store;
     RandomStream& random = Scope<double>(store).random("mask");

@@ -121,7 +121,7 @@ TEST(Shapes, WrongShapesAndAxesAreNamed) {
     EXPECT_EQ(message_of<ShapeError>(x, [](auto v) { return reshape(v, {0, -1}); }), "[reshape] 6 elements do not fit the lengths (0, -1); got (2, 3)");
     EXPECT_EQ(message_of<ValueError>(x, [](auto v) { return reshape(v, {-1, -1}); }), "[reshape] only one length may be −1; got (-1, -1)");
     EXPECT_EQ(message_of<ValueError>(x, [](auto v) { return reshape(v, {3, -2}); }), "[reshape] a length is 0 or more, or −1 once; got (3, -2)");
-    EXPECT_EQ(message_of<ShapeError>(x, [](auto v) { return reshape(v, {1, 1, 1, 1, 1, 1, 6}); }), "an array has at most 6 axes; got 7");
+    EXPECT_EQ(message_of<ShapeError>(x, [](auto v) { return reshape(v, {1, 1, 1, 1, 1, 1, 6}); }), "[Shape] an array has at most 6 axes; got 7");
     EXPECT_EQ(message_of<ShapeError>(x, [](auto v) { return squeeze(v, 0); }), "[squeeze] axis 0 must have length 1; got (2, 3)");
     EXPECT_EQ(message_of<IndexError>(x, [](auto v) { return squeeze(v, 2); }), "[squeeze] axis 2 is out of range for an array of rank 2 (allowed: -2 to 1)");
     EXPECT_EQ(message_of<IndexError>(x, [](auto v) { return unsqueeze(v, 3); }), "[unsqueeze] axis 3 is out of range for an array of rank 3 (allowed: -3 to 2)");

@@ -183,6 +183,15 @@ TEST(Packed, AnErrorLeavesNoNodeBehind) {
     EXPECT_EQ(tape.node_count(), 0);
 }
 
+TEST(Packed, ErrorsWithoutASequenceNameTheModule) {
+    ParameterStore<double> store;
+    const auto guard = (Scope<double>(store) / "part").enter();
+    EXPECT_EQ(error_message<ShapeError>([] { pack_sequence(Vars<double>{}); }),
+              "[pack_sequence] at least one sequence is needed (in part)");
+    EXPECT_EQ(error_message<ShapeError>([] { pad_sequence(Vars<double>{}); }),
+              "[pad_sequence] at least one sequence is needed (in part)");
+}
+
 TEST(Packed, TheTapeCountsTheRowsThatItKeeps) {
     const Var<double> x = filled<double>({4, 3, 2}, 1);
     Tape<double> tape;

@@ -221,5 +221,15 @@ TEST(SamplerSpeed, ADrawFrom65ClassesTakesFarLessThanHalfAMicrosecond) {
     }
 }
 
+TEST(Sampler, ErrorsNameTheModule) {
+    ParameterStore<double> store;
+    RandomStream random;
+    const auto guard = (Scope<double>(store) / "part").enter();
+    EXPECT_EQ(error_message<ShapeError>([&] { Sampler()(std::span<const float>(), random); }),
+              "[Sampler] at least one logit is needed (in part)");
+    EXPECT_EQ(error_message<ValueError>([] { Sampler(SamplerOptions{.top_k = -1}); }),
+              "[Sampler] top_k must be 1 or more, or 0 for all; got -1 (in part)");
+}
+
 }  // namespace
 }  // namespace unroll
