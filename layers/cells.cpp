@@ -51,7 +51,8 @@ Parameter<Real> bias(const Scope<Real>& at, const char* name, const CellOptions&
 
 template <class Real>
 RNNCell<Real>::RNNCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "RNN", o)),
+    : at_(at),
+      hidden_size_(checked(at, "RNN", o)),
       nonlinearity_(o.nonlinearity),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.hidden_size, o.hidden_size)),
@@ -74,7 +75,8 @@ State<Real, 1> RNNCell<Real>::step(Var<Real> projected, State<Real, 1> state) co
 
 template <class Real>
 LSTMCell<Real>::LSTMCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "LSTM", o)),
+    : at_(at),
+      hidden_size_(checked(at, "LSTM", o)),
       proj_size_(o.proj_size),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 4 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.proj_size > 0 ? o.proj_size : Index(o.hidden_size), 4 * o.hidden_size)),
@@ -109,7 +111,8 @@ State<Real, 2> LSTMCell<Real>::step(Var<Real> projected, State<Real, 2> state) c
 
 template <class Real>
 GRUCell<Real>::GRUCell(Scope<Real> at, const CellOptions& o)
-    : hidden_size_(checked(at, "GRU", o)),
+    : at_(at),
+      hidden_size_(checked(at, "GRU", o)),
       reset_(o.reset),
       weight_ih_(weight(at, "weight_ih", o, o.input_size, 3 * o.hidden_size)),
       weight_hh_(weight(at, "weight_hh", o, o.hidden_size, 3 * o.hidden_size)),

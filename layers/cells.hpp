@@ -42,8 +42,10 @@ public:
     Index projected_size() const { return hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 1> step(Var<Real> projected, State<Real, 1> state) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
+    Scope<Real> at_;
     Index hidden_size_;
     Nonlinearity nonlinearity_;
     Parameter<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_;
@@ -63,8 +65,10 @@ public:
     Index projected_size() const { return 4 * hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 2> step(Var<Real> projected, State<Real, 2> state) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
+    Scope<Real> at_;
     Index hidden_size_, proj_size_;
     Parameter<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_, weight_hr_;
 };
@@ -81,8 +85,10 @@ public:
     Index projected_size() const { return 3 * hidden_size_; }
     Var<Real> project(Var<Real> x) const;
     State<Real, 1> step(Var<Real> projected, State<Real, 1> state) const;
+    const Scope<Real>& scope() const noexcept { return at_; }
 
 private:
+    Scope<Real> at_;
     Index hidden_size_;
     GruReset reset_;
     Parameter<Real> weight_ih_, weight_hh_, bias_ih_, bias_hh_;

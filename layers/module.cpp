@@ -31,6 +31,13 @@ template class Undo<Dual<double>>;
 
 namespace {
 
+/// "108 B", "1.6 KiB", "1.0 MiB"
+std::string bytes_text(Index bytes) {
+    if (bytes < 1024) return fmt::format("{} B", bytes);
+    if (bytes < 1024 * 1024) return fmt::format("{:.1f} KiB", static_cast<double>(bytes) / 1024);
+    return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1024 * 1024));
+}
+
 /// Of the parameters at `path` and below; of all for the empty path.
 template <class Real>
 std::string table(const ParameterStore<Real>& store, std::string_view path) {
@@ -66,8 +73,7 @@ std::string table(const ParameterStore<Real>& store, std::string_view path) {
                             line.frozen ? "  frozen" : "");
         before = line.layer;
     }
-    return text + fmt::format("{} parameters, {:.1f} MiB\n", total,
-                              static_cast<double>(total * Index(sizeof(Real))) / 1048576.0);
+    return text + fmt::format("{} parameters, {}\n", total, bytes_text(total * Index(sizeof(Real))));
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ extern template class Undo<Dual<double>>;
 
 }  // namespace detail
 
-/// One line for each parameter below a path, with its shape and number of elements, and the total.
+/// One line for each parameter below a path, with its shape and number of elements, and the total with its bytes.
 template <class Real>
 std::string summary(const Scope<Real>& at);
 /// The same of all parameters.
@@ -58,6 +58,12 @@ template <class M>
 concept HasScope = requires(const M& module) {
     summary(module.scope());
 };
+
+/// Of the parameters of one layer or model.
+template <HasScope M>
+std::string summary(const M& module) {
+    return summary(module.scope());
+}
 
 }  // namespace unroll
 

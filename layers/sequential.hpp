@@ -189,6 +189,11 @@ private:
     std::function<void(const std::function<void()>&)> whole_;
 };
 
+template <class... Layers>
+std::string summary(const Sequential<Layers...>& layers) {
+    return layers.summary();
+}
+
 }  // namespace unroll
 
 template <class... Layers>

@@ -55,7 +55,7 @@ TEST(Module, ALayerIsPrintedAsItsOwnParameters) {
     EXPECT_EQ(fmt::format("{}", model.head), "layer  parameter  shape        numbers\n"
                                              "head   weight     (3, 7)            21\n"
                                              "       bias       (7,)               7\n"
-                                             "28 parameters, 0.0 MiB\n");
+                                             "28 parameters, 112 B\n");
     EXPECT_THAT(fmt::format("{}", model.embed), HasSubstr("28 parameters"));
     EXPECT_THAT(fmt::format("{}", model.rnn), HasSubstr(fmt::format("{} parameters", 12 * (4 + 3 + 1 + 1))));
     EXPECT_EQ(fmt::format("{}", model.rnn), summary(model.rnn.scope()));
@@ -75,7 +75,7 @@ TEST(Module, ALayerIsPrintedAsItsOwnParameters) {
                 AllOf(HasSubstr("two.0"), HasSubstr("two.1"), HasSubstr("13 parameters")));
     EXPECT_EQ(fmt::format("{}", ScopedModel{at / "own"}), "layer  parameter  shape       numbers\n"
                                                           "own    scale      (1,)              1\n"
-                                                          "1 parameters, 0.0 MiB\n");
+                                                          "1 parameters, 4 B\n");
 }
 
 TEST(Module, AForwardHookSeesAndMayReplaceAnOutput) {
@@ -158,6 +158,38 @@ TEST(Module, ALayerAtTheRootMayRunInsideAModuleOfAnotherStore) {
     lstm(filled<double>({5, 4, 3}, 1));
     EXPECT_EQ(calls, 1);
     EXPECT_EQ(detail::place_suffix(detail::current_place()), " (in outer)");
+}
+
+TEST(Module, CellsArePrintedAndModelsSummed) {
+    ParameterStore<float> store(1);
+    const Scope<float> at(store);
+    const CellOptions options{.input_size = 4, .hidden_size = 3};
+    const RNNCell<float> rnn(at / "rnn_cell", options);
+    const LSTMCell<float> lstm(at / "lstm_cell", options);
+    const GRUCell<float> gru(at / "gru_cell", options);
+    EXPECT_THAT(fmt::format("{}", rnn), AllOf(HasSubstr("rnn_cell  weight_ih"), HasSubstr("27 parameters, 108 B")));
+    EXPECT_THAT(fmt::format("{}", lstm), AllOf(HasSubstr("lstm_cell  weight_ih"), HasSubstr("108 parameters")));
+    EXPECT_THAT(fmt::format("{}", gru), AllOf(HasSubstr("gru_cell  weight_ih"), HasSubstr("81 parameters")));
+    EXPECT_EQ(summary(gru), summary(at / "gru_cell"));
+    const ScopedModel own{at / "own"};
+    EXPECT_EQ(summary(own), summary(at / "own"));
+    const Sequential<Linear<float>, Linear<float>> two(at / "two", LinearOptions{.in_features = 2, .out_features = 3},
+                                                       LinearOptions{.in_features = 3, .out_features = 1});
+    EXPECT_EQ(summary(two), summary(at / "two"));
+}
+
+TEST(Module, BytesAreInAUnitThatFits) {
+    const auto bytes_of = [](Index numbers) {
+        ParameterStore<float> store;
+        Scope<float>(store).parameter("p", {numbers}, init::constant<float>(0));
+        const std::string text = summary(store);
+        return text.substr(text.rfind(", ") + 2);
+    };
+    EXPECT_EQ(bytes_of(0), "0 B\n");
+    EXPECT_EQ(bytes_of(255), "1020 B\n");
+    EXPECT_EQ(bytes_of(256), "1.0 KiB\n");
+    EXPECT_EQ(bytes_of(400), "1.6 KiB\n");
+    EXPECT_EQ(bytes_of(256 * 1024), "1.0 MiB\n");
 }
 
 }  // namespace
