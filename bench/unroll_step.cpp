@@ -76,9 +76,9 @@ struct Carried {
     Layer layer;
     std::vector<std::optional<typename Layer::State>> states = std::vector<std::optional<typename Layer::State>>(16);
 
-    Var<float> operator()(Var<float> x, Index part, bool carry, bool projected = false) {
+    Var<float> operator()(Var<float> x, Index part, bool carry) {
         auto& state = states[static_cast<std::size_t>(part)];
-        auto made = layer(std::move(x), carry ? state : std::nullopt, {.projected = projected});
+        auto made = layer(std::move(x), carry ? state : std::nullopt);
         for (auto& s : made.state) s = s.detach();
         if (carry) state = std::move(made.state);
         return std::move(made.output);
@@ -326,10 +326,12 @@ Job sample(const Request& r) {
     job.step = [=] {
         std::visit(
             [&](auto& rnn) {
+                auto& state = rnn.states[0];
                 const Var<float> table = rnn.layer.project(model->embed.weight);
                 for (Index k = 0; k < kCharacters; ++k) {
-                    const Var<float> x = embedding(table, *token);
-                    (*token)(0, 0) = (*sampler)(model->head(rnn(x, 0, true, true)), *random);
+                    auto made = rnn.layer(embedding(table, *token), std::move(state), {.projected = true});
+                    state = std::move(made.state);
+                    (*token)(0, 0) = (*sampler)(model->head(std::move(made.output)), *random);
                 }
             },
             model->rnn);
