@@ -2,6 +2,7 @@
 #include <unroll/autograd/checkpoint.hpp>
 
 #include <unroll/autograd/child_tape.hpp>
+#include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/random.hpp>
 
 #include <fmt/format.h>
@@ -41,6 +42,7 @@ struct Checkpoint {
         Vars<Real> again;
         DrawLog drawn;
         {
+            const detail::NoPackScope<Real> plain;
             const DrawReplay replay(*draws);
             const DrawRecorder recorder(drawn);
             again = (*function)(inputs);
@@ -82,6 +84,7 @@ Vars<Real> checkpoint(CheckpointFunction<Real> function, const Vars<Real>& input
     {
         ChildTape<Real> child(*tape);
         {
+            const detail::NoPackScope<Real> plain;
             const DrawRecorder recorder(*draws);
             results = (*kept)(inputs);
         }

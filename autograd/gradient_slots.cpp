@@ -168,7 +168,7 @@ void Tape<Real>::multiply_transposed(Operand<Real> weight, Index rows, Index m, 
     // Products read a transposed matrix at 0.7 to 0.9 of the speed (bench/peers/products.cpp), and a packed one faster than
     // either. Both cost about as much as the product of fifty rows, so they are made for many rows, or when the weight comes
     // a second time.
-    constexpr Index kManyRows = 512;
+    const bool pack = detail::PackedWeight<Real>::pays(rows);
     constexpr std::size_t kMost = 64;  // weights that are made anew at every time step do not fill the list
     Transposed* found = nullptr;
     for (Transposed& t : transposed_)
@@ -177,11 +177,11 @@ void Tape<Real>::multiply_transposed(Operand<Real> weight, Index rows, Index m, 
         transposed_.push_back({weight.data, m, n, 0, {}, {}, detail::BlockRef::share(weight.block)});
         found = &transposed_.back();
     }
-    if (!found || rows == 1 || (++found->uses < 2 && rows < kManyRows))
+    if (!found || rows <= 1 || (++found->uses < 2 && pack))
         return detail::gemm(false, true, rows, m, n, g, n, weight.data, n, adding, to, m);
-    if (rows < kManyRows && !found->packed && !found->plain)
+    if (pack && !found->packed && !found->plain)
         found->packed = detail::PackedWeight<Real>::make(weight.data, true, rows, n, m);
-    if (rows < kManyRows && found->packed) return found->packed.multiply(rows, g, adding, to);
+    if (pack && found->packed) return found->packed.multiply(rows, g, adding, to);
     if (!found->plain) {
         found->plain = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(m * n) * sizeof(Real)));
         detail::transpose(weight.data, m, n, found->plain->template as<Real>());

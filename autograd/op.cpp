@@ -162,7 +162,9 @@ template <class Real>
 void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const Real* x, bool accumulate,
                              Real* y) const {
     const detail::Value<Real>& w = input(weight);
-    if (w.parameter && detail::PackScope<Real>::multiply(w.data, rows, k, n, x, accumulate, y)) return;
+    if (w.parameter &&
+        detail::PackScope<Real>::multiply(w.data, w.parameter->version->number, rows, k, n, x, accumulate, y))
+        return;
     detail::gemm(false, false, rows, n, k, x, k, w.data, n, accumulate, y, n);
 }
 

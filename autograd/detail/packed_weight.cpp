@@ -143,10 +143,10 @@ template <class Real>
 PackedWeight<Real> PackedWeight<Real>::make(const Real* weight, bool transposed, Index rows, Index k, Index n) {
     PackedWeight packed;
 #if UNROLL_WITH_ONEDNN
-    // Below, a call costs more than it gains; with many rows the plain product packs for itself, at no loss.
-    constexpr Index kSmall = Index{1} << 13, kLarge = Index{1} << 18, kManyRows = 512;
+    constexpr Index kSmall = Index{1} << 13;  // elements; below, a call costs more than it gains
+    constexpr Index kLarge = Index{1} << 18;
     if constexpr (std::is_same_v<Real, float>) {
-        if (rows < 2 || rows >= kManyRows || k * n < kSmall) return packed;
+        if (!pays(rows) || k * n < kSmall) return packed;
         packed.groups_ = column_groups(k * n >= kLarge, n);
         packed.k_ = k;
         packed.n_ = n;
@@ -219,26 +219,41 @@ PackScope<Real>::~PackScope() {
 }
 
 template <class Real>
-bool PackScope<Real>::multiply(const Real* weight, Index rows, Index k, Index n, const Real* x, bool accumulate,
-                               Real* y) {
+bool PackScope<Real>::multiply(const Real* weight, std::uint64_t version, Index rows, Index k, Index n, const Real* x,
+                               bool accumulate, Real* y) {
     PackScope* const scope = current_scope<Real>;
-    if (!std::is_same_v<Real, float> || !scope) return false;
+    if (!std::is_same_v<Real, float> || !scope || !PackedWeight<Real>::pays(rows)) return false;
     std::size_t i = 0;
     while (i < scope->count_ && !(scope->entry(i).weight == weight && scope->entry(i).k == k && scope->entry(i).n == n))
         ++i;
     if (i == kMost) return false;
-    if (i == scope->count_) {
-        new (&scope->entry(i)) Entry{weight, k, n, PackedWeight<Real>::make(weight, false, rows, k, n)};
-        ++scope->count_;
+    const bool known = i < scope->count_;
+    if (!known || scope->entry(i).version != version) {
+        Entry made{weight, version, k, n, PackedWeight<Real>::make(weight, false, rows, k, n)};
+        if (known) {
+            scope->entry(i) = std::move(made);
+        } else {
+            new (&scope->entry(i)) Entry(std::move(made));
+            ++scope->count_;
+        }
     }
     if (!scope->entry(i).packed) return false;
     scope->entry(i).packed.multiply(rows, x, accumulate, y);
     return true;
 }
 
+template <class Real>
+NoPackScope<Real>::NoPackScope() noexcept : before_(std::exchange(current_scope<Real>, nullptr)) {}
+
+template <class Real>
+NoPackScope<Real>::~NoPackScope() {
+    current_scope<Real> = before_;
+}
+
 #define UNROLL_INSTANTIATE(R)       \
     template class PackedWeight<R>; \
-    template class PackScope<R>;
+    template class PackScope<R>;    \
+    template class NoPackScope<R>;
 UNROLL_INSTANTIATE(float)
 UNROLL_INSTANTIATE(double)
 UNROLL_INSTANTIATE(Dual<double>)

@@ -7,6 +7,7 @@
 #include <unroll/autograd/shape.hpp>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace unroll::detail {
 
@@ -14,6 +15,9 @@ namespace unroll::detail {
 template <class Real>
 class PackedWeight {
 public:
+    /// Whether products of so many rows gain by packing: one is a matrix–vector product, and with many the plain product packs
+    /// for itself.
+    static constexpr bool pays(Index rows) noexcept { return rows >= 2 && rows < 512; }
     /// Null where packing does not pay or is not possible. `rows`: of the products to come.
     /// @param transposed the array holds Wᵀ (n, k)
     static PackedWeight make(const Real* weight, bool transposed, Index rows, Index k, Index n);
@@ -32,6 +36,7 @@ private:
 };
 
 /// While it stands, products of this thread by a parameter are made with that parameter packed: for loops of several steps.
+/// A parameter that changes meanwhile is packed anew.
 template <class Real>
 class PackScope {
 public:
@@ -41,12 +46,15 @@ public:
     ~PackScope();
 
     /// y = x·W or y += x·W by the packed weight, which is made when it is first asked for. False, with nothing done, outside
-    /// such a scope or where weights of this size are not packed.
-    static bool multiply(const Real* weight, Index rows, Index k, Index n, const Real* x, bool accumulate, Real* y);
+    /// such a scope or where weights of this size, or for so many rows, are not packed.
+    /// @param version of the weight: another one than before has other values
+    static bool multiply(const Real* weight, std::uint64_t version, Index rows, Index k, Index n, const Real* x,
+                         bool accumulate, Real* y);
 
 private:
     struct Entry {
         const Real* weight;
+        std::uint64_t version;
         Index k, n;
         PackedWeight<Real> packed;
     };
@@ -56,6 +64,19 @@ private:
     PackScope* outer_;
     std::size_t count_ = 0;
     alignas(Entry) std::byte entries_[kMost * sizeof(Entry)];  // the first count_
+};
+
+/// While it stands, scopes around it do not count. What runs now and again later, outside of them, has the same bits then.
+template <class Real>
+class NoPackScope {
+public:
+    NoPackScope() noexcept;
+    NoPackScope(const NoPackScope&) = delete;
+    NoPackScope& operator=(const NoPackScope&) = delete;
+    ~NoPackScope();
+
+private:
+    PackScope<Real>* before_;
 };
 
 }  // namespace unroll::detail

@@ -3,6 +3,7 @@
 // clang-format off
 #include <unroll/tests/autograd/ops_support.hpp>
 
+#include <unroll/autograd/checkpoint.hpp>
 #include <unroll/autograd/detail/packed_weight.hpp>
 #include <unroll/autograd/parameter.hpp>
 
@@ -175,6 +176,54 @@ TEST(Matmul, ByAParameterInALoopIsWhatLinearMakes) {
     const auto apart = run([&](const Var<float>& s) { return transpose(matmul<float>(weight, transpose(s, 0, 1), true), 0, 1); });
     ASSERT_EQ(plain.size(), apart.size());
     for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(plain[i], apart[i], 2e-5 * (1 + std::abs(apart[i])));
+}
+
+/// A loop's packed weights follow the parameter and leave out steps that have no rows.
+TEST(Matmul, InALoopFollowsItsParameterAndTakesAnyNumberOfRows) {
+    const Index h = 130;
+    ParameterStore<float> store(1);
+    const Array w = filled(22, {h, h}), x = filled(23, {6, h});
+    const auto weight = Scope<float>(store).parameter("w", {h, h}, [&](std::span<float> v, const Shape&, RandomStream&) {
+        for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(w.values[i]);
+    });
+    const detail::PackScope<float> packed;
+    const Var<float> before = matmul<float>(x.var<float>(), weight);
+    for (float& v : weight.mutable_value()) v *= 2;
+    const Var<float> after = matmul<float>(x.var<float>(), weight);
+    for (Index i = 0; i < before.size(); ++i) ASSERT_EQ(after.data()[i], 2 * before.data()[i]);
+
+    Tape<float> tape;
+    const Var<float> in = x.var<float>();
+    tape.watch(in);
+    Var<float> total = 0;
+    for (const Index rows : {4, 0, 4, 1, 4, 0}) total = total + sum(matmul<float>(slice(in, 0, 0, rows), weight));
+    tape.backward(total);
+    const Tensor<float> gx = tape.gradient(in);
+    for (Index l = 0; l < h; ++l) {
+        double row = 0;
+        for (Index j = 0; j < h; ++j) row += 2 * w.values[static_cast<std::size_t>(l * h + j)];
+        ASSERT_NEAR(gx.data()[l], 4 * row, 1e-3) << l;
+        ASSERT_NEAR(gx.data()[3 * h + l], 3 * row, 1e-3) << l;
+        ASSERT_EQ(gx.data()[5 * h + l], 0) << l;
+    }
+}
+
+/// What runs again in backward, outside of the loop, is what ran inside it.
+TEST(Matmul, OfACheckpointInALoopHasTheBitsItWillHaveAgain) {
+    const Index h = 130;
+    ParameterStore<float> store(1);
+    const Array w = filled(24, {h, h}), x = filled(25, {6, h});
+    const auto weight = Scope<float>(store).parameter("w", {h, h}, [&](std::span<float> v, const Shape&, RandomStream&) {
+        for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(w.values[i]);
+    });
+    const auto part = [&](std::span<const Var<float>> in) { return Vars<float>{matmul<float>(in[0], weight)}; };
+    const Vars<float> in{x.var<float>()};
+    const Var<float> outside = part(in)[0];
+    Tape<float> tape;
+    tape.watch(in[0]);
+    const detail::PackScope<float> packed;
+    const Var<float> inside = checkpoint<float>(part, in)[0];
+    for (Index i = 0; i < outside.size(); ++i) ASSERT_EQ(inside.data()[i], outside.data()[i]) << i;
 }
 
 TEST(Linear, IsAProductAndABias) {

@@ -118,6 +118,8 @@ def plan(case, threads, cpus):
                  one("unroll", "recurrent", "unroll, built in"), *libtorch("cell", s, threads, cpus)],
                 [Comparison("elementary ops against libtorch", "libtorch", "unroll, elementary ops"),
                  Comparison("elementary ops against libtorch, one thread in all", HELD, "unroll, elementary ops"),
+                 # Ours computes the gradient of the input, too.
+                 Comparison("pointwise against libtorch's elementary ops", "libtorch", "unroll, pointwise"),
                  Comparison("pointwise against built in", "unroll, built in", "unroll, pointwise")])
     if case.mode == "min_char_rnn":
         entries = [one("unroll", case.mode, "unroll", learns=True), one("numpy", case.mode, "numpy", learns=True),
