@@ -52,7 +52,7 @@ constexpr std::size_t kHugePage = std::size_t{1} << 21;
 constexpr int kFewChunks = 8;
 constexpr std::size_t kPiecesInChunk = 16;  // or more; larger pieces come from the system one by one
 
-std::size_t class_of(std::size_t bytes) {
+[[maybe_unused]] std::size_t class_of(std::size_t bytes) {  // not where the pool steps aside
     if (bytes <= kSmallClasses * kLine) return (bytes + kLine - 1) / kLine - 1;
     const std::size_t units = (bytes - 1) / (kSmallClasses * kLine);  // ≥ 1
     const std::size_t doubling =
@@ -173,7 +173,7 @@ struct PoolOwner {
     }
 };
 
-Pool* acquire_pool() {
+[[maybe_unused]] Pool* acquire_pool() {
     Registry& r = registry();
     {
         std::lock_guard lock(r.mutex);

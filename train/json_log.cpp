@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -17,8 +16,7 @@ namespace unroll {
 namespace {
 
 [[noreturn]] void fail_file(std::string_view what, const std::filesystem::path& path, int error_number) {
-    throw IoError(
-        fmt::format("cannot {} '{}': {}", what, path.string(), std::generic_category().message(error_number)));
+    throw IoError(fmt::format("cannot {} '{}': {}", what, path.string(), detail::system_text(error_number)));
 }
 
 int open_log(const std::filesystem::path& path, int flags) {

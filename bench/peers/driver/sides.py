@@ -1,4 +1,5 @@
 """Starts sides and talks to them (the lines are described in bench/peers/README.md). It judges no numbers."""
+import contextlib
 import json
 import os
 import pathlib
@@ -109,7 +110,8 @@ class Process:
             return 0
 
     def close(self):
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # one that has ended takes no farewell
+            self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
