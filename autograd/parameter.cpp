@@ -117,7 +117,7 @@ typename ParameterStore<Real>::Entry& ParameterStore<Real>::add(std::string name
     if (transposed) UNROLL_ASSERT(shape.rank() == 2);
     constexpr Index step = kAlign / static_cast<Index>(sizeof(Real));
     const Index padded = (shape.size() + step - 1) / step * step;
-    if (used_ + padded > capacity_) {
+    if (!block_ || used_ + padded > capacity_) {  // a first parameter may have no elements
         const Index capacity = std::max(used_ + padded, capacity_ * 2);
         auto block = detail::BlockRef::adopt(detail::Block::make(static_cast<std::size_t>(capacity) * sizeof(Real)));
         std::fill_n(block->template as<Real>(), capacity, Real(0));

@@ -122,7 +122,7 @@ TEST(SteadyStep, TheCounterSeesAllocationsAndWhoseTheyAre) {
 
 TEST(SteadyStep, OfTheDefaultsTakesNothingFromTheHeap) {
     constexpr Index kVocabulary = 65;
-    constexpr int kSteps = 20;
+    constexpr int kSteps = 20, kStepsOfAPass = 100;
     const test::ThreadsAsBefore restore;
     for (const Index threads : {1, 2}) {
         set_num_threads(threads);
@@ -134,17 +134,29 @@ TEST(SteadyStep, OfTheDefaultsTakesNothingFromTheHeap) {
         Trainer trainer(recipe, kVocabulary, std::move(text), false);
         // Every stream has forgotten once, and every size has been asked for.
         for (int n = 0; n < 70; ++n) trainer.step();
-        EXPECT_LT(trainer.epochs(), 1);
-        const std::int64_t reserved = memory_use().reserved;
-        const Allocations found = allocations_in([&] {
-            for (int n = 0; n < kSteps; ++n) trainer.step();
-        });
-        EXPECT_GT(trainer.epochs(), 1) << "the step in which a pass over the text begins again is to be among them";
-        std::printf("%d steps, threads: %lld, allocations below oneDNN, BLAS and OpenMP, not counted: %d\n", kSteps,
-                    static_cast<long long>(threads), found.of_libraries);
+        // With one thread, the first steps over the end of a pass take nothing. Of several threads each needs memory for the
+        // part of the batch that it runs, and on a busy machine one may be late and another run its part for the first time:
+        // then one of the next passes takes nothing.
+        const int attempts = threads == 1 ? 1 : 5;
+        Allocations found{};
+        std::int64_t grown = 0;
+        for (int attempt = 0; attempt < attempts; ++attempt) {
+            const int steps = attempt == 0 ? kSteps : kStepsOfAPass;
+            const auto pass = static_cast<Index>(trainer.epochs());
+            const std::int64_t reserved = memory_use().reserved;
+            found = allocations_in([&] {
+                for (int n = 0; n < steps; ++n) trainer.step();
+            });
+            grown = memory_use().reserved - reserved;
+            ASSERT_GT(static_cast<Index>(trainer.epochs()), pass)
+                << "the step in which a pass over the text begins again is to be among them";
+            std::printf("%d steps, threads: %lld, allocations: %d, below oneDNN, BLAS and OpenMP, not counted: %d\n",
+                        steps, static_cast<long long>(threads), found.ours, found.of_libraries);
+            if (found.ours == 0 && grown == 0) break;
+        }
         if (found.ours > 0) backtrace_symbols_fd(first_of_ours, first_depth, 2);
         EXPECT_EQ(found.ours, 0) << "where the first one came from stands above";
-        EXPECT_EQ(memory_use().reserved, reserved) << "the pool has grown";
+        EXPECT_EQ(grown, 0) << "the pool has grown";
     }
 }
 
