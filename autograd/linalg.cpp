@@ -145,10 +145,6 @@ struct Product {
     }
 };
 
-}  // namespace
-
-namespace {
-
 constexpr Index kMostGroups = 4;
 
 Index groups_of(bool large, Index length, Index least) noexcept {

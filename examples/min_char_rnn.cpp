@@ -3,17 +3,7 @@
 //     min_char_rnn FILE [STEPS [LEARNING_RATE]]
 //
 // Reads 25 characters at a time, predicts the next one at each, and from time to time writes text of its own.
-#include <unroll/data/number_text.hpp>
-#include <unroll/data/stream_batches.hpp>
-#include <unroll/data/text_file.hpp>
-#include <unroll/data/vocabulary.hpp>
-#include <unroll/layers/rnn.hpp>
-#include <unroll/layers/sampler.hpp>
-#include <unroll/optim/clip.hpp>
-#include <unroll/optim/optimizer.hpp>
-#include <unroll/train/interrupt.hpp>
-#include <unroll/train/meters.hpp>
-#include <unroll/train/progress.hpp>
+#include <unroll/unroll.hpp>
 
 #include <fmt/format.h>
 
