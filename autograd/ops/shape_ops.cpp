@@ -2,6 +2,7 @@
 // of the elements stays, memory is shared and gradients are handed on. Parts of arrays are in part_ops.cpp.
 #include <unroll/autograd/ops.hpp>
 #include <unroll/autograd/ops/detail/strided.hpp>
+#include <unroll/autograd/profile.hpp>
 
 #include <fmt/format.h>
 
@@ -32,6 +33,16 @@ struct Reshape {
     }
     void forward(Forward<Real>& f) const { same_elements(f); }
     void backward(Backward<Real>& b) const { b.pass(0, 0); }
+
+    /// The op; off the tape, a value that nobody else holds takes the shape itself.
+    static Var<Real> run(Reshape op, Var<Real> x) {
+        const detail::Value<Real>* value = x.internal();
+        const bool alone = value && x.reference().unique() && value->slot < 0;
+        if (!alone || op.shape.size() != value->shape.size() || Tape<Real>::current() || ProfileSpan::on())
+            return apply(std::move(op), std::move(x));
+        x.internal()->shape = op.shape;
+        return x;
+    }
 };
 
 /// y's axis i is x's axis axes[i] (negative ones count from the end); shares memory where only axes of length 1 move.
@@ -171,12 +182,12 @@ Var<Real> reshape(Var<Real> x, const Axes& lengths) {
         detail::fail_shape("reshape", fmt::format("{} elements do not fit the lengths {}", size, shown()), {x.shape()});
     Axes full = lengths;
     std::replace(full.begin(), full.end(), Index{-1}, open ? size / known : 0);
-    return apply(Reshape<Real>{Shape(full.data(), full.size())}, std::move(x));
+    return Reshape<Real>::run({Shape(full.data(), full.size())}, std::move(x));
 }
 
 template <class Real, std::same_as<Shape> S>
 Var<Real> reshape(Var<Real> x, const S& shape) {
-    return apply(Reshape<Real>{shape}, std::move(x));
+    return Reshape<Real>::run({shape}, std::move(x));
 }
 
 template <class Real>
@@ -184,7 +195,7 @@ Var<Real> squeeze(Var<Real> x, Index axis) {
     const std::size_t at = detail::normal_axis("squeeze", axis, x.rank());
     if (x.shape()[at] != 1) detail::fail_shape("squeeze", fmt::format("axis {} must have length 1", axis), {x.shape()});
     Reshape<Real> op{x.shape().erased(at), "squeeze"};
-    return apply(std::move(op), std::move(x));
+    return Reshape<Real>::run(std::move(op), std::move(x));
 }
 
 template <class Real>
@@ -192,7 +203,7 @@ Var<Real> unsqueeze(Var<Real> x, Index axis) {
     if (x.rank() == Shape::kMaxRank)
         detail::fail_shape("unsqueeze", fmt::format("an array has at most {} axes", Shape::kMaxRank), {x.shape()});
     Reshape<Real> op{x.shape().inserted(detail::normal_axis("unsqueeze", axis, x.rank() + 1), 1), "unsqueeze"};
-    return apply(std::move(op), std::move(x));
+    return Reshape<Real>::run(std::move(op), std::move(x));
 }
 
 template <class Real>

@@ -113,6 +113,31 @@ TEST(Shapes, ValuesNobodyElseHoldsKeepTheirMemoryToThemselves) {
     EXPECT_FALSE(z.internal()->exclusive);
 }
 
+/// Off the tape such a value takes the new shape itself; it is the same to whoever holds another handle, and to tapes.
+TEST(Shapes, OffTheTapeAValueTakesTheShapeItself) {
+    const Array x = filled(8, {2, 3});
+    Var<double> alone = x.var<double>() + 0.0;
+    const auto* value = alone.internal();
+    Var<double> reshaped = reshape(std::move(alone), {3, 2});
+    EXPECT_EQ(reshaped.internal(), value);
+    const Var<double> other = reshaped;
+    expect_values(unsqueeze(std::move(reshaped), 0), {1, 3, 2}, x.values);
+    EXPECT_EQ(other.shape(), (Shape{3, 2}));
+    Var<double> wrong = other + 0.0;
+    EXPECT_THROW(reshape(std::move(wrong), {4}), ShapeError);
+
+    const Var<double> in = x.var<double>();
+    Tape<double> tape;
+    tape.watch(in);
+    Var<double> recorded = in * 2.0, constant;
+    {
+        const NoGrad pause;
+        constant = reshape(std::move(recorded), {3, 2});
+    }
+    tape.backward(sum(constant * 3.0) + sum(in));
+    EXPECT_EQ(tape.gradient(in), full<double>({2, 3}, 1.0)) << "nothing flows through what NoGrad made";
+}
+
 TEST(Shapes, WrongShapesAndAxesAreNamed) {
     const Array x = filled(1, {2, 3});
     EXPECT_EQ(message_of<ShapeError>(x, [](auto v) { return reshape(v, {4}); }), "[reshape] 6 elements do not fit the shape (4,); got (2, 3)");
