@@ -1,4 +1,4 @@
-// The command `inspect`: reads a file's header and prints it for people.
+// The command `inspect`: prints a file's header for people. A file of unroll is read whole, which tells damage.
 #include "inspect.hpp"
 
 #include <unroll/data/number_text.hpp>
@@ -49,6 +49,8 @@ std::string fields_of(const nlohmann::json& json) {
 int run(const InspectOptions& options) {
     const SafetensorsInfo info = read_safetensors_info(options.model);
     const std::string_view kind = kind_of(info);
+    if (kind == "model") load_model(options.model);
+    if (kind == "checkpoint") load_checkpoint(options.model);
     std::vector<std::pair<std::string, std::string>> fields{
         {"file", options.model.string()},
         {"kind", kind.empty() ? "safetensors file of another program" : fmt::format("{} of unroll", kind)},

@@ -5,7 +5,7 @@
 
 namespace shakespeare {
 
-/// The command `shakespeare inspect`; returns the exit code.
+/// The command `shakespeare inspect`; returns the exit code. @throws IoError for a file that is damaged
 int run(const InspectOptions& options);
 
 }  // namespace shakespeare

@@ -244,8 +244,9 @@ std::optional<Command> read_command_line(int argc, const char* const* argv) {
             return std::nullopt;
         }
         const auto chosen = app.get_subcommands();
-        throw WrongUse(fmt::format("{} (see shakespeare{}{} --help)", error.what(), chosen.empty() ? "" : " ",
-                                   chosen.empty() ? "" : chosen[0]->get_name()));
+        if (chosen.empty())
+            throw WrongUse("a subcommand is required: train, sample, eval or inspect (see shakespeare --help)");
+        throw WrongUse(fmt::format("{} (see shakespeare {} --help)", error.what(), chosen[0]->get_name()));
     }
     if (train_app.parsed()) {
         finish_train(train_app, train, fixed);

@@ -99,7 +99,7 @@ Var<float> Trainer::part_loss(Shard shard) {
     const std::size_t rows = static_cast<std::size_t>(shard.end - shard.begin),
                       begin = static_cast<std::size_t>(shard.begin);
     const std::size_t steps = batch_->inputs.shape(0);
-    if (part.inputs.size() != steps * rows) {
+    if (part.inputs.dimension() == 0) {  // the first step; all are of one size
         part.inputs = IntTensor::from_shape({steps, rows});
         part.targets = IntTensor::from_shape({steps, rows});
     }

@@ -36,8 +36,8 @@ class BadInput(ExampleCase):
 
     def test_options(self):
         cases = [
-            ([], "subcommand"),
-            (["dance"], "subcommand"),
+            ([], "a subcommand is required: train, sample, eval or inspect"),
+            (["dance"], "a subcommand is required: train, sample, eval or inspect"),
             (["train", "--hiden", 5], "--hiden"),
             (["sample"], "--model"),
             (["eval", "--model", self.model], "--data"),
@@ -155,8 +155,17 @@ class BadInput(ExampleCase):
                 path.write_bytes(content)
                 self.refuse(["sample", "--model", path], ERROR, "model.safetensors")
                 self.refuse(["eval", "--model", path, "--data", PLAY], ERROR, "model.safetensors")
-        path.write_bytes(b"")
-        self.refuse(["inspect", path], ERROR, "model.safetensors")
+        damaged = {
+            "empty": b"",
+            "truncated": whole[:-1],
+            "with one bit turned over": whole[:-100] + bytes([whole[-100] ^ 4]) + whole[-99:],
+            "with two letters exchanged in its vocabulary": whole.replace(b"abcdef", b"abcdfe", 1),
+            "a checkpoint with one bit turned over": self.checkpoint.read_bytes()[:-1] + bytes([self.checkpoint.read_bytes()[-1] ^ 4]),
+        }
+        for name, content in damaged.items():
+            with self.subTest(f"inspect: {name}"):
+                path.write_bytes(content)
+                self.refuse(["inspect", path], ERROR, "model.safetensors")
         self.refuse(["sample", "--model", "absent.safetensors"], ERROR, "absent.safetensors")
         self.refuse(["sample", "--model", self.folder / "absent"], ERROR, "absent")
 

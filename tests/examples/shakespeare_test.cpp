@@ -132,6 +132,13 @@ TEST_P(OfEveryCell, TrainingDoesNotDependOnThreads) {
     set_num_threads(before);
 }
 
+TEST_P(OfEveryCell, OneStreamOfOneCharacterAStepIsTrained) {
+    Recipe recipe = small_recipe(GetParam());
+    recipe.batch = recipe.seq_len = 1;
+    Trainer trainer(recipe, 7, text_of(50, 7), false);
+    for (int i = 0; i < 3; ++i) EXPECT_GT(trainer.step().loss, 0);
+}
+
 TEST(Trainer, LossFallsWhateverTheOptimizer) {
     IntTensor text = text_of(5000, 7);
     for (Index i = 1; i < 5000; ++i)
