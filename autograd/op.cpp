@@ -6,6 +6,8 @@
 
 #include <unroll/autograd/linalg.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <utility>
@@ -116,7 +118,8 @@ Real* Forward<Real>::out(Index k) {
 
 template <class Real>
 Real* Forward<Real>::save(const Shape& shape) {
-    UNROLL_ASSERT(saved_count_ < kMostSaved);
+    if (saved_count_ == kMostSaved)
+        detail::fail_usage(shapes_.op(), fmt::format("forward may save at most {} arrays", kMostSaved));
     auto value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
     value->shape = shape;
     allocate(*value, tape_ != nullptr);
@@ -171,7 +174,10 @@ void Forward<Real>::multiply(Index weight, Index rows, Index k, Index n, const R
 template <class Real>
 void Forward<Real>::commit(void* op) {
     if (ProfileSpan::on()) ProfileSpan::record("forward", info_.name(op), detail::current_place(), forward_start);
-    for (Index k = 0; k < outputs(); ++k) UNROLL_ASSERT(out_[static_cast<std::size_t>(k)].internal());
+    for (Index k = 0; k < outputs(); ++k)
+        if (!out_[static_cast<std::size_t>(k)].internal())
+            detail::fail_usage(shapes_.op(),
+                               fmt::format("forward made no output {}: call out, share, take or place", k));
     if (check_finite_)
         for (const Var<Real>& v : out_)
             if (!detail::all_finite(v.data(), v.size()))
@@ -224,17 +230,39 @@ void Forward<Real>::commit(void* op) {
 namespace {
 
 template <class Real>
-detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before) {
-    UNROLL_ASSERT(number < 64 && (mask >> number & 1));
+std::string_view op_name(detail::Node& node) {
+    return static_cast<const detail::OpInfo<Real>*>(node.info)->name(node.op());
+}
+
+/// Input or output `number` (`what` says which), of those in `mask`, which stand behind `before` other saved values.
+template <class Real>
+detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before,
+                                 std::string_view what) {
+    if (number >= 64 || !(mask >> number & 1))
+        detail::fail_usage(
+            op_name<Real>(node),
+            fmt::format("backward reads {}put {}, which forward did not save: call save_{}", what, number, what));
     const int place = before + bits_in(mask & ((std::uint64_t{1} << number) - 1));
     return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
+}
+
+template <class Real>
+detail::Value<Real>* saved_in(detail::Node& node, Index i) {
+    return saved_value<Real>(node, node.saved_in, i, 0, "in");
+}
+template <class Real>
+detail::Value<Real>* saved_out(detail::Node& node, Index k) {
+    return saved_value<Real>(node, node.saved_out, k, bits_in(node.saved_in), "out");
 }
 
 /// The j-th array that forward saved beside inputs and outputs.
 template <class Real>
 detail::Value<Real>* saved_array(detail::Node& node, Index j) {
     const auto first = bits_in(node.saved_in) + bits_in(node.saved_out);
-    UNROLL_ASSERT(first + j < static_cast<Index>(node.saved));
+    const Index arrays = static_cast<Index>(node.saved) - first;
+    if (j >= arrays)
+        detail::fail_usage(op_name<Real>(node),
+                           fmt::format("backward reads saved array {}, and forward saved {} of them", j, arrays));
     return static_cast<detail::Value<Real>*>(node.saved_values()[first + j]);
 }
 
@@ -252,13 +280,13 @@ Index Backward<Real>::outputs() const noexcept {
 
 template <class Real>
 View<Real> Backward<Real>::in(Index i) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_in, i, 0);
+    const auto* v = saved_in<Real>(node_, i);
     return {v->data, v->shape.size()};
 }
 
 template <class Real>
 View<Real> Backward<Real>::out(Index k) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_out, k, bits_in(node_.saved_in));
+    const auto* v = saved_out<Real>(node_, k);
     return {v->data, v->shape.size()};
 }
 
@@ -272,7 +300,7 @@ template <class Real>
 const Shape& Backward<Real>::in_shape(Index i) const {
     const Index slot = node_.input_slots()[i];
     if (slot >= 0) return tape_.slot(slot).shape;
-    return saved_value<Real>(node_, node_.saved_in, i, 0)->shape;
+    return saved_in<Real>(node_, i)->shape;
 }
 
 template <class Real>
@@ -282,7 +310,7 @@ const Shape& Backward<Real>::out_shape(Index k) const {
 
 template <class Real>
 const Shape& Backward<Real>::saved_in_shape(Index i) const {
-    return saved_value<Real>(node_, node_.saved_in, i, 0)->shape;
+    return saved_in<Real>(node_, i)->shape;
 }
 
 template <class Real>
@@ -451,13 +479,13 @@ void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, 
 
 template <class Real>
 Operand<Real> Backward<Real>::in_operand(Index i) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_in, i, 0);
+    const auto* v = saved_in<Real>(node_, i);
     return {v->data, v->block.get()};
 }
 
 template <class Real>
 Operand<Real> Backward<Real>::out_operand(Index k) const {
-    const auto* v = saved_value<Real>(node_, node_.saved_out, k, bits_in(node_.saved_in));
+    const auto* v = saved_out<Real>(node_, k);
     return {v->data, v->block.get()};
 }
 

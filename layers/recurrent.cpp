@@ -69,6 +69,19 @@ Var<Real> without_padding(Var<Real> x, const IntTensor& lengths) {
     return choose(stack(std::move(masks)), x, Var<Real>(0));
 }
 
+/// What a step returned must be what the next one, and whoever reads the final state, expects.
+template <class Real>
+void check_returned(const AnyCell<Real>& cell, std::span<const Var<Real>> state, Index batch) {
+    for (std::size_t k = 0; k < state.size(); ++k) {
+        if (!state[k]) fail_usage("recurrent", fmt::format("the cell's step returned an empty Var as state {}", k));
+        const Shape expected{batch, cell.state_size(cell.cell, static_cast<int>(k))};
+        if (!(state[k].shape() == expected))
+            fail_shape("recurrent",
+                       fmt::format("the cell's step must return state {} as ({}, {})", k, batch, expected[1]),
+                       {state[k].shape()});
+    }
+}
+
 /// Steps begin ≤ i < end of a loop of `total`, counted in the order in which they run.
 struct Steps {
     Index begin, end, total;
@@ -100,6 +113,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
         }
     }
     Vars<Real> before;
+    const Index batch = state[0].shape()[0];
     for (Index i = steps.begin; i < steps.end; ++i) {
         const StepGuard guard(steps.time(i));
         if (slabs) slabs->begin_step(i - steps.begin);
@@ -107,6 +121,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
             for (Var<Real>& s : state) s = s.detach();
         if (options.lengths) before.assign(state.begin(), state.end());
         cell.step(cell.cell, std::move(xs[steps.place(i)]), state);
+        check_returned<Real>(cell, state, batch);
         Var<Real> output = state[0];
         if (options.lengths) {
             const Var<Real> mask = running<Real>(*options.lengths, steps.time(i));

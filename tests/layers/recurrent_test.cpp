@@ -526,6 +526,40 @@ TEST(Recurrent, AnErrorInACellNamesModuleAndTimeStep) {
     tape.backward(weighed(sound(x).output, 901));
 }
 
+/// A cell whose second state is not what it says, as a user's may be.
+template <class Real>
+struct MisstatedCell {
+    static constexpr int kStates = 2;
+    MisstatedCell(Scope<Real> at, Var<Real> second)
+        : u(at.parameter("u", {kI, kI}, init::normal<Real>())), second(second) {}
+    Index state_size(int k) const { return k == 0 ? kI : kH; }
+    State<Real, 2> step(Var<Real> x, State<Real, 2> s) const { return {tanh(x + matmul<Real>(s[0], u)), second}; }
+    Parameter<Real> u;
+    Var<Real> second;
+};
+
+TEST(Recurrent, AStateThatIsNotWhatTheCellSaysIsAnError) {
+    ParameterStore<double> store(1);
+    const auto x = filled<double>({kT, kB, kI}, 1);
+    const auto run_with = [&](const char* name, Var<double> second, const LoopOptions& options) {
+        const Recurrent<double, MisstatedCell<double>> layer(Scope<double>(store) / name, std::move(second));
+        Tape<double> tape;
+        const auto made = layer(x, {}, options);
+        return tape.node_count();
+    };
+    EXPECT_GT(run_with("right", zeros<double>({kB, kH}), {}), kT);
+    EXPECT_EQ(error_message<ShapeError>([&] {
+                  run_with("wide", zeros<double>({kB, kH + 1}), {});
+              }),
+              "[recurrent] the cell's step must return state 1 as (3, 6); got (3, 7) (in wide, time step 0)");
+    EXPECT_EQ(error_message<ShapeError>([&] {
+                  run_with("few", zeros<double>({1, kH}), {.reverse = true, .checkpoint = 2});
+              }),
+              "[recurrent] the cell's step must return state 1 as (3, 6); got (1, 6) (in few, time step 6)");
+    EXPECT_EQ(error_message<UsageError>([&] { run_with("none", {}, {}); }),
+              "[recurrent] the cell's step returned an empty Var as state 1 (in none, time step 0)");
+}
+
 TEST(Recurrent, WrongInputsAreErrors) {
     ParameterStore<double> store(1);
     const Recurrent<double, GRUCell<double>> layer(Scope<double>(store) / "gru", cell_options());
