@@ -95,11 +95,12 @@ struct PointwiseRun {
                                                : Source::in_place;
         }
         for (int k = 0; k < n_outputs; ++k) {
-            // An input that is an output too is saved first if some other output takes its place.
+            // An input that is an output too is saved first if another value takes its place, or is added there.
             const int r = outputs[k];
             if (r >= n_inputs || source[r] != Source::in_place) continue;
             for (int other = 0; other < n_outputs; ++other) {
-                if (out[other].data == in[r].data && outputs[other] != r) source[r] = Source::staged;
+                if (out[other].data == in[r].data && (outputs[other] != r || out[other].accumulate))
+                    source[r] = Source::staged;
             }
         }
         for (int j = 0; j < n_inputs; ++j) {

@@ -321,6 +321,23 @@ TEST(Executor, OutputsMayTradePlacesWithInputs) {
     });
 }
 
+/// An input that is added to itself in its place, and is an output too: that one has what was there before.
+TEST(Executor, WhatIsAddedToAnInputInItsPlaceIsNotSeenByOtherOutputs) {
+    for_each_isa([](const FloatKernels& k) {
+        for (const std::int64_t rows : {1, 2}) {
+            const auto n = static_cast<std::size_t>(700 * rows);
+            std::vector<float> x(n, 1.0f), y(n + 5, 0.0f);
+            const std::uint16_t outputs[] = {0, 0};
+            const In in[] = {{x.data(), 700, 1}};
+            const Out out[] = {{x.data(), 700, true}, {y.data(), 702, false}};  // apart: not one row
+            k.run(nullptr, 0, 1, outputs, 2, rows, 700, in, out);
+            EXPECT_EQ(x, std::vector<float>(n, 2.0f));
+            EXPECT_EQ(y[0], 1.0f);
+            EXPECT_EQ(y[static_cast<std::size_t>(702 * (rows - 1)) + 699], 1.0f);
+        }
+    });
+}
+
 TEST(Executor, AccumulatingOutputsMayShareMemory) {
     for_each_isa([](const FloatKernels& k) {
         std::vector<float> x(777, 3.0f), y(777, 1.0f);
