@@ -71,10 +71,10 @@ Var<Real> without_padding(Var<Real> x, const IntTensor& lengths) {
 
 /// What a step returned must be what the next one, and whoever reads the final state, expects.
 template <class Real>
-void check_returned(const AnyCell<Real>& cell, std::span<const Var<Real>> state, Index batch) {
+void check_returned(const Loop<Real>& loop, std::span<const Var<Real>> state, Index batch) {
     for (std::size_t k = 0; k < state.size(); ++k) {
         if (!state[k]) fail_usage("recurrent", fmt::format("the cell's step returned an empty Var as state {}", k));
-        const Shape expected{batch, cell.state_size(cell.cell, static_cast<int>(k))};
+        const Shape expected{batch, loop.state_size(static_cast<int>(k))};
         if (!(state[k].shape() == expected))
             fail_shape("recurrent",
                        fmt::format("the cell's step must return state {} as ({}, {})", k, batch, expected[1]),
@@ -97,7 +97,7 @@ struct Steps {
 /// Inputs and outputs are those of these steps, in the order of time.
 template <class Real>
 void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs,
-               const AnyCell<Real>& cell, const LoopOptions& options) {
+               const Loop<Real>& loop, const LoopOptions& options) {
     std::optional<PackScope<Real>> packed;
     if (steps.total >= 4) packed.emplace();
     std::optional<SlabScope> slabs;
@@ -120,8 +120,8 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
         if (options.truncate > 0 && i > 0 && i % options.truncate == 0)
             for (Var<Real>& s : state) s = s.detach();
         if (options.lengths) before.assign(state.begin(), state.end());
-        cell.step(cell.cell, std::move(xs[steps.place(i)]), state);
-        check_returned<Real>(cell, state, batch);
+        loop.step(std::move(xs[steps.place(i)]), state.data());
+        check_returned<Real>(loop, state, batch);
         Var<Real> output = state[0];
         if (options.lengths) {
             const Var<Real> mask = running<Real>(*options.lengths, steps.time(i));
@@ -143,7 +143,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
 /// The loop in segments, each one node: a child tape that is recorded again when gradients come back. Gradients are added up
 /// in the same order as in the plain loop, so that they have the same bits.
 template <class Real>
-Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Real>& cell, const LoopOptions& options) {
+Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const Loop<Real>& loop, const LoopOptions& options) {
     const Index total = x.shape()[0];
     // A segment runs again in backward, when the caller's lengths may be gone.
     const auto lengths = options.lengths ? std::make_shared<const IntTensor>(*options.lengths) : nullptr;
@@ -155,11 +155,11 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Re
         Vars<Real> in{slice(x, 0, steps.first_time(), steps.first_time() + steps.count())};
         in.insert(in.end(), state.begin(), state.end());
         Vars<Real> out = checkpoint<Real>(
-            [=](std::span<const Var<Real>> given) {
+            [=, &loop](std::span<const Var<Real>> given) {
                 Vars<Real> xs = unbind(given[0]), outputs(xs.size()), s(given.begin() + 1, given.end());
                 LoopOptions own = options;
                 own.lengths = lengths.get();
-                run_steps<Real>(xs, steps, s, outputs, cell, own);
+                run_steps<Real>(xs, steps, s, outputs, loop, own);
                 if (last_is_state) outputs.erase(outputs.begin() + (steps.reverse ? 0 : steps.count() - 1));
                 if (!outputs.empty()) s.push_back(stack(std::move(outputs)));
                 return s;
@@ -184,11 +184,11 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Re
 }
 
 template <class Real>
-Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const AnyCell<Real>& cell, const LoopOptions& options) {
-    if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, cell, options);
+Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const Loop<Real>& loop, const LoopOptions& options) {
+    if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, loop, options);
     const Index total = x.shape()[0];
     Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
-    run_steps(xs, {0, total, total, options.reverse}, state, outputs, cell, options);
+    run_steps(xs, {0, total, total, options.reverse}, state, outputs, loop, options);
     return stack(std::move(outputs));
 }
 
@@ -223,39 +223,42 @@ void check_both_directions(std::string_view layer, const LoopOptions& options) {
 }
 
 template <class Real>
-Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
-                        const LoopOptions& options) {
-    const auto guard = at.enter();
-    Undo<Real> undo(at.store());
+Var<Real> Loop<Real>::run(Var<Real> x, Var<Real>* state, const LoopOptions& options) const {
+    const auto guard = at_.enter();
+    Undo<Real> undo(at_.store());
     if (!x) fail_usage("recurrent", "the input is an empty Var");
     if (x.rank() != 3) fail_shape("recurrent", "the input must be (T, B, features)", {x.shape()});
     const Index batch = x.shape()[1];
-    const auto shape_of_state = [&](std::size_t k) {
-        return Shape{batch, cell.state_size(cell.cell, static_cast<int>(k))};
-    };
-    for (std::size_t k = 0; k < state.size(); ++k)
+    const auto shape_of_state = [&](std::size_t k) { return Shape{batch, state_size(static_cast<int>(k))}; };
+    for (std::size_t k = 0; k < states_; ++k)
         if (state[k] && !(state[k].shape() == shape_of_state(k)))
             fail_shape("recurrent",
                        fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
                        {x.shape(), state[k].shape()});
     check_loop_options(x.shape(), options);
-    Vars<Real> own(state.begin(), state.end());  // the caller's is replaced when all has gone well
-    for (std::size_t k = 0; k < own.size(); ++k)
+    Vars<Real> own(state, state + states_);  // the caller's is replaced when all has gone well
+    for (std::size_t k = 0; k < states_; ++k)
         if (!own[k]) own[k] = zero_state<Real>(shape_of_state(k));
     if (options.lengths) x = without_padding(std::move(x), *options.lengths);
-    if (cell.project && !options.projected) x = cell.project(cell.cell, std::move(x));
-    Var<Real> output = run_loop<Real>(std::move(x), own, cell, options);
-    if (guard.first()) output = at.leave(std::move(output));
-    std::move(own.begin(), own.end(), state.begin());
+    if (!options.projected) x = project_input(std::move(x));
+    Var<Real> output = run_loop<Real>(std::move(x), own, *this, options);
+    if (guard.first()) output = at_.leave(std::move(output));
+    std::move(own.begin(), own.end(), state);
     undo.keep();
     return output;
 }
 
-#define UNROLL_INSTANTIATE(R) \
-    template Var<R> run_recurrent(const Scope<R>&, const AnyCell<R>&, Var<R>, std::span<Var<R>>, const LoopOptions&);
-UNROLL_INSTANTIATE(float)
-UNROLL_INSTANTIATE(double)
-UNROLL_INSTANTIATE(Dual<double>)
-#undef UNROLL_INSTANTIATE
+template <class Real>
+Var<Real> Loop<Real>::project(Var<Real> x) const {
+    const auto guard = at_.enter();
+    Undo<Real> undo(at_.store());
+    x = project_input(std::move(x));
+    undo.keep();
+    return x;
+}
+
+template class Loop<float>;
+template class Loop<double>;
+template class Loop<Dual<double>>;
 
 }  // namespace unroll::detail

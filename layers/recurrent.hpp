@@ -42,20 +42,37 @@ struct LoopOptions {
 
 namespace detail {
 
-/// A cell as the loop sees it, without its type.
+/// The loop through time, whatever its cell.
 template <class Real>
-struct AnyCell {
-    const void* cell;
-    Index (*state_size)(const void* cell, int k);
-    Var<Real> (*project)(const void* cell, Var<Real> x);  ///< null where the cell takes its input as it is
-    void (*step)(const void* cell, Var<Real> x, std::span<Var<Real>> state);
+class Loop {
+public:
+    virtual ~Loop() = default;
+    const Scope<Real>& scope() const noexcept { return at_; }
+    /// How many arrays the state has.
+    std::size_t states() const noexcept { return states_; }
+    /// Runs over x (T, B, …) from the arrays at `state`, where an empty Var stands for zeros; they become the final state.
+    /// @returns the first state array of all steps (T, B, H)
+    Var<Real> run(Var<Real> x, Var<Real>* state, const LoopOptions& options) const;
+    /// What the cell's `project` makes of x, as a call of its own.
+    Var<Real> project(Var<Real> x) const;
+
+    // The cell's part.
+    virtual Index state_size(int k) const = 0;
+    /// x where the cell has no `project`.
+    virtual Var<Real> project_input(Var<Real> x) const = 0;
+    virtual void step(Var<Real> x, Var<Real>* state) const = 0;
+
+protected:
+    Loop(Scope<Real> at, std::size_t states) : at_(at), states_(states) {}
+
+private:
+    Scope<Real> at_;
+    std::size_t states_;
 };
 
-/// Runs over x (T, B, …) from `state`, where an empty Var stands for zeros, and which becomes the final state.
-/// @returns the first state array of all steps (T, B, H)
-template <class Real>
-Var<Real> run_recurrent(const Scope<Real>& at, const AnyCell<Real>& cell, Var<Real> x, std::span<Var<Real>> state,
-                        const LoopOptions& options);
+extern template class Loop<float>;
+extern template class Loop<double>;
+extern template class Loop<Dual<double>>;
 
 /// Whether a loop over x (T, B, …) can run with these options. @throws ShapeError, ValueError
 void check_loop_options(const Shape& x, const LoopOptions& options);
@@ -81,7 +98,7 @@ struct RecurrentResult {
 /// Runs a cell over a sequence x (T, B, I), from a state or from zeros.
 /// @throws ShapeError for another rank, or a state that does not fit; names module and time step of what a cell throws
 template <class Real, class Cell>
-class Recurrent {
+class Recurrent : private detail::Loop<Real> {
 public:
     static constexpr std::size_t kStates = Cell::kStates;
     using State = unroll::State<Real, kStates>;
@@ -90,7 +107,7 @@ public:
     /// The cell's constructor is called with the scope and the arguments.
     template <class... Arguments>
     explicit Recurrent(Scope<Real> at, Arguments&&... arguments)
-        : at_(at), cell_(at, std::forward<Arguments>(arguments)...) {
+        : detail::Loop<Real>(at, kStates), cell_(at, std::forward<Arguments>(arguments)...) {
         static_assert(RecurrentCell<Cell, Real>);
     }
 
@@ -101,40 +118,31 @@ public:
     }
     /// The same in place: empty Vars in `state` stand for zeros, and it becomes the final state.
     Var<Real> run(Var<Real> x, State& state, const LoopOptions& options = {}) const {
-        return detail::run_recurrent<Real>(at_, any_cell(), std::move(x), state, options);
+        return detail::Loop<Real>::run(std::move(x), state.data(), options);
     }
-
     /// What the cell's `project` makes of x (…, I), for LoopOptions::projected; x where the cell has none.
-    Var<Real> project(Var<Real> x) const {
-        const auto guard = at_.enter();
-        detail::Undo<Real> undo(at_.store());
-        if constexpr (kProjects) x = cell_.project(std::move(x));
-        undo.keep();
-        return x;
-    }
+    using detail::Loop<Real>::project;
 
     const Cell& cell() const noexcept { return cell_; }
     Index output_size() const { return cell_.state_size(0); }
-    const Scope<Real>& scope() const noexcept { return at_; }
+    using detail::Loop<Real>::scope;
 
 private:
-    static constexpr bool kProjects = requires(const Cell& cell, Var<Real> x) { cell.project(x); };
-    detail::AnyCell<Real> any_cell() const noexcept {
-        detail::AnyCell<Real> any{&cell_, [](const void* cell, int k) -> Index { return of(cell).state_size(k); },
-                                  nullptr,
-                                  [](const void* cell, Var<Real> x, std::span<Var<Real>> state) {
-                                      State before;
-                                      for (std::size_t k = 0; k < kStates; ++k) before[k] = std::move(state[k]);
-                                      State after = of(cell).step(std::move(x), std::move(before));
-                                      for (std::size_t k = 0; k < kStates; ++k) state[k] = std::move(after[k]);
-                                  }};
-        if constexpr (kProjects)
-            any.project = [](const void* cell, Var<Real> x) -> Var<Real> { return of(cell).project(std::move(x)); };
-        return any;
-    }
-    static const Cell& of(const void* cell) noexcept { return *static_cast<const Cell*>(cell); }
+    template <class, class>
+    friend class Stacked;
 
-    Scope<Real> at_;
+    Index state_size(int k) const override { return cell_.state_size(k); }
+    Var<Real> project_input(Var<Real> x) const override {
+        if constexpr (requires { cell_.project(std::move(x)); }) x = cell_.project(std::move(x));
+        return x;
+    }
+    void step(Var<Real> x, Var<Real>* state) const override {
+        State before;
+        for (std::size_t k = 0; k < kStates; ++k) before[k] = std::move(state[k]);
+        State after = cell_.step(std::move(x), std::move(before));
+        for (std::size_t k = 0; k < kStates; ++k) state[k] = std::move(after[k]);
+    }
+
     Cell cell_;
 };
 

@@ -5,7 +5,8 @@
 #include <unroll/layers/linear.hpp>
 #include <unroll/layers/recurrent.hpp>
 
-#include <functional>
+#include <concepts>
+#include <memory>
 #include <vector>
 
 namespace unroll {
@@ -54,33 +55,69 @@ struct StackOptions {
 };
 
 namespace detail {
+template <class Real, std::size_t N>
+using StackStates = std::vector<State<Real, N>, PoolAllocator<State<Real, N>>>;
+}
+
+/// What Stacked returns.
+template <class Real, std::size_t N>
+struct StackedResult {
+    Var<Real> output;                     ///< (T, B, D·H)
+    detail::StackStates<Real, N> states;  ///< final ones, row layer·D + direction
+};
+
+namespace detail {
 
 /// A stack of layers as far as their cell does not matter: names, directions, and the dropout between them.
 template <class Real>
 class Stack {
 public:
-    /// Runs layer number layer·D + direction.
-    using RunLayer = std::function<Var<Real>(std::size_t number, Var<Real> x, const LoopOptions& options)>;
-
     /// @throws ValueError
     Stack(Scope<Real> at, const StackOptions& options);
+    Stack(const Stack&);
+    Stack& operator=(const Stack&);
+    ~Stack();
 
+    /// The next layer, which belongs to the stack and its copies from now on. (A plain pointer, since any other would be
+    /// compiled anew for every cell.)
+    void add(const Loop<Real>* layer);
+    const Loop<Real>& layer(Index layer, bool reverse) const;
     Index directions() const noexcept { return directions_; }
+    Index output_size() const;
     const Scope<Real>& scope() const noexcept { return at_; }
     /// "layer0", "layer0_reverse", "layer1", …
     static Scope<Real> scope_of(Scope<Real> at, Index layer, bool reverse);
-    /// @param states how many there are. @throws ShapeError, UsageError
-    Var<Real> run(Var<Real> x, std::size_t states, LoopOptions options, const RunLayer& run_layer) const;
+    /// @param states none, or one for each layer and direction. @throws ShapeError, UsageError
+    template <std::size_t N>
+    StackedResult<Real, N> run(Var<Real> x, StackStates<Real, N>&& states, const LoopOptions& options) const;
 
 private:
+    /// @param states those of all layers, one behind the other
+    Var<Real> run(Var<Real> x, Var<Real>* states, std::size_t layers, LoopOptions options) const;
+
     Scope<Real> at_;
     Index num_layers_, directions_;
+    std::vector<std::shared_ptr<const Loop<Real>>> layers_;  // number layer·D + direction
     std::vector<Dropout<Real>> dropouts_;
 };
 
-extern template class Stack<float>;
-extern template class Stack<double>;
-extern template class Stack<Dual<double>>;
+template <class Real>
+template <std::size_t N>
+StackedResult<Real, N> Stack<Real>::run(Var<Real> x, StackStates<Real, N>&& states, const LoopOptions& options) const {
+    static_assert(sizeof(State<Real, N>) == N * sizeof(Var<Real>));
+    if (states.empty()) states.resize(layers_.size());
+    Var<Real> output = run(std::move(x), states.front().data(), states.size(), options);
+    return {std::move(output), std::move(states)};
+}
+
+#define UNROLL_DECLARE(R)                                                                                     \
+    extern template class Stack<R>;                                                                           \
+    extern template StackedResult<R, 1> Stack<R>::run(Var<R>, StackStates<R, 1>&&, const LoopOptions&) const; \
+    extern template StackedResult<R, 2> Stack<R>::run(Var<R>, StackStates<R, 2>&&, const LoopOptions&) const;
+UNROLL_DECLARE(float)
+UNROLL_DECLARE(double)
+UNROLL_DECLARE(Dual<double>)
+#undef UNROLL_DECLARE
 
 }  // namespace detail
 
@@ -94,17 +131,14 @@ public:
     static constexpr std::size_t kStates = Cell::kStates;
     using Layer = Recurrent<Real, Cell>;
     using State = unroll::State<Real, kStates>;
-    using States = std::vector<State, detail::PoolAllocator<State>>;
-    struct Result {
-        Var<Real> output;  ///< (T, B, D·H)
-        States states;     ///< final ones, row layer·D + direction
-    };
+    using States = detail::StackStates<Real, kStates>;
+    using Result = StackedResult<Real, kStates>;
 
     template <std::invocable<Scope<Real>, Index, bool, Index> Make>
     Stacked(Scope<Real> at, Index input_size, const StackOptions& options, Make make) : stack_(at, options) {
         for (Index layer = 0; layer < options.num_layers; ++layer) {
             const Index width = layer == 0 ? input_size : output_size();
-            for (Index d = 0; d < stack_.directions(); ++d) layers_.push_back(make(at, layer, d == 1, width));
+            for (Index d = 0; d < stack_.directions(); ++d) stack_.add(new Layer(make(at, layer, d == 1, width)));
         }
     }
     /// layer0, layer0_reverse, layer1, … each Cell(scope, Size input, Size hidden).
@@ -116,28 +150,17 @@ public:
     /// @param states none, or one for each layer and direction. @throws ShapeError for another number of them; UsageError for
     ///        options.reverse with both directions
     Result operator()(Var<Real> x, States states = {}, const LoopOptions& options = {}) const {
-        if (states.empty()) states = States(layers_.size());
-        Var<Real> output =
-            stack_.run(std::move(x), states.size(), options, [&](std::size_t i, Var<Real> in, const LoopOptions& own) {
-                return layers_[i].run(std::move(in), states[i], own);
-            });
-        return {std::move(output), std::move(states)};
+        return stack_.run(std::move(x), std::move(states), options);
     }
 
-    Index output_size() const {
-        Index size = 0;
-        for (Index d = 0; d < stack_.directions(); ++d)
-            size += layers_[layers_.size() - 1 - static_cast<std::size_t>(d)].output_size();
-        return size;
-    }
+    Index output_size() const { return stack_.output_size(); }
     const Scope<Real>& scope() const noexcept { return stack_.scope(); }
     const Layer& layer(Index layer, bool reverse = false) const {
-        return layers_[static_cast<std::size_t>(layer * stack_.directions() + (reverse ? 1 : 0))];
+        return static_cast<const Layer&>(stack_.layer(layer, reverse));
     }
 
 private:
     detail::Stack<Real> stack_;
-    std::vector<Layer> layers_;
 };
 
 }  // namespace unroll

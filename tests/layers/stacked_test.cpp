@@ -7,6 +7,7 @@
 #include <unroll/tests/layers/layer_support.hpp>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 
 namespace unroll {
@@ -46,6 +47,60 @@ TEST(Stacked, IsItsLayersOneAfterTheOther) {
         y = concat({ahead.output, back.output}, -1);
     }
     expect_same(made.output, y);
+}
+
+/// A cell whose three states have features of their own, each made of the one before it.
+template <class Real>
+struct ThreeStateCell {
+    static constexpr int kStates = 3;
+    ThreeStateCell(Scope<Real> at, Size input, Size hidden)
+        : hidden(hidden),
+          a(at / "a", {.in_features = input, .out_features = hidden}),
+          b(at / "b", {.in_features = hidden, .out_features = hidden + 1}),
+          c(at / "c", {.in_features = hidden + 1, .out_features = hidden + 2}) {}
+    Index state_size(int k) const { return hidden + k; }
+    State<Real, 3> step(Var<Real> x, State<Real, 3> s) const {
+        const Var<Real> h = tanh(a(x) + s[0]), m = tanh(b(h) + s[1]);
+        return {h, m, tanh(c(m) + s[2])};
+    }
+    Index hidden;
+    Linear<Real> a, b, c;
+};
+
+TEST(Stacked, EveryLayerHasAllItsStates) {
+    ParameterStore<double> store(1);
+    const Stacked<double, ThreeStateCell<double>> deep(store, Size(4), Size(3),
+                                                       {.num_layers = 2, .bidirectional = true});
+    const auto x = filled<double>({5, 2, 4}, 1);
+    Stacked<double, ThreeStateCell<double>>::States states(4);
+    for (std::size_t i = 0; i < 4; ++i)
+        for (std::size_t k = 0; k < 3; ++k) states[i][k] = filled<double>({2, 3 + static_cast<Index>(k)}, 10 * i + k);
+    const auto made = deep(x, states);
+    ASSERT_EQ(made.states.size(), 4u);
+    const auto ahead = deep.layer(0)(x, states[0]), back = deep.layer(0, true)(x, states[1], {.reverse = true});
+    const auto between = concat({ahead.output, back.output}, -1);
+    const auto last = deep.layer(1, true)(between, states[3], {.reverse = true});
+    for (std::size_t k = 0; k < 3; ++k) {
+        expect_same(made.states[0][k], ahead.state[k]);
+        expect_same(made.states[1][k], back.state[k]);
+        expect_same(made.states[3][k], last.state[k]);
+    }
+}
+
+TEST(Stacked, ACopyOutlivesTheOriginal) {
+    ParameterStore<double> store(1);
+    const auto x = filled<double>({5, 2, 4}, 1);
+    auto deep = std::make_unique<Stacked<double, UserCell<double>>>(
+        store, Size(4), Size(3), StackOptions{.num_layers = 2, .bidirectional = true, .dropout = 0.5});
+    store.eval();
+    const auto output = (*deep)(x).output;
+    Stacked<double, UserCell<double>> copy(*deep), assigned(Scope<double>(store) / "other", Size(4), Size(5));
+    assigned = *deep;
+    deep.reset();
+    for (const auto* same : {&copy, &assigned}) {
+        EXPECT_EQ(same->output_size(), 6);
+        expect_same((*same)(x).output, output);
+    }
 }
 
 TEST(Stacked, OneDirectionMayBeTheReversedOne) {
