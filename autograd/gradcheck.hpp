@@ -95,16 +95,17 @@ concept NotOptions =
 template <class... Args>
 CheckedFunction named_arguments(std::string_view text, const Args&... args) {
     CheckedFunction function = checked_arguments(args...);
-    const bool real[] = {RealArray<Args>..., false};
-    function.name_inputs(text, std::span<const bool>(real, sizeof...(Args)));
+    function.name_inputs(text, {RealArray<Args>...});
     return function;
 }
 
 template <class F, class... Args>
 GradcheckResult gradcheck_named(std::string_view text, const GradcheckOptions& options, F&& f, const Args&... args) {
+    BoundFunction<double, F, Args...> in_double(f, options.seed, args...);
+    BoundFunction<Dual<double>, F, Args...> in_dual(f, options.seed, args...);
     CheckedFunction function = named_arguments(text, args...);
-    function.in_double = bind_body<double>(f, options.seed, args...);
-    function.in_dual = bind_body<Dual<double>>(f, options.seed, args...);
+    function.in_double = &in_double;
+    function.in_dual = &in_dual;
     return gradcheck(function, options);
 }
 template <NotOptions F, class... Args>
@@ -115,9 +116,11 @@ GradcheckResult gradcheck_named(std::string_view text, F&& f, const Args&... arg
 template <class F, class... Args>
 GradcheckResult compare_float_double_named(std::string_view text, const FloatOptions& options, F&& f,
                                            const Args&... args) {
+    BoundFunction<float, F, Args...> in_float(f, options.seed, args...);
+    BoundFunction<double, F, Args...> in_double(f, options.seed, args...);
     CheckedFunction function = named_arguments(text, args...);
-    function.in_float = bind_body<float>(f, options.seed, args...);
-    function.in_double = bind_body<double>(f, options.seed, args...);
+    function.in_float = &in_float;
+    function.in_double = &in_double;
     return compare_float_double(function, options);
 }
 template <NotOptions F, class... Args>

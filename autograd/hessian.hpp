@@ -27,9 +27,11 @@ HessianVector hessian_vector_product(CheckedFunction& function, std::span<const 
 /// @throws ShapeError for directions of other shapes or a result of several elements, ValueError for another number of them
 template <class F, class... Args>
 HessianVector hessian_vector_product(const std::vector<Tensor<double>>& directions, F&& f, const Args&... args) {
+    detail::BoundFunction<double, F, Args...> in_double(f, 0, args...);
+    detail::BoundFunction<Dual<double>, F, Args...> in_dual(f, 0, args...);
     detail::CheckedFunction function = detail::checked_arguments(args...);
-    function.in_double = detail::bind_body<double>(f, 0, args...);
-    function.in_dual = detail::bind_body<Dual<double>>(f, 0, args...);
+    function.in_double = &in_double;
+    function.in_dual = &in_dual;
     return detail::hessian_vector_product(function, directions);
 }
 

@@ -35,7 +35,7 @@ void CheckedFunction::add_input(const Var<double>& value) {
 
 void CheckedFunction::add_values(const std::function<void(ParameterStore<double>&)>& given) { values.push_back(given); }
 
-void CheckedFunction::name_inputs(std::string_view text, std::span<const bool> real) {
+void CheckedFunction::name_inputs(std::string_view text, std::initializer_list<bool> real) {
     // Pieces between commas that stand in no bracket.
     std::vector<std::string> pieces;
     std::string piece;
@@ -60,7 +60,7 @@ void CheckedFunction::name_inputs(std::string_view text, std::span<const bool> r
     constexpr std::size_t kLongest = 40;
     std::size_t input = 0;
     for (std::size_t i = 0; i < real.size(); ++i) {
-        if (!real[i]) continue;
+        if (!real.begin()[i]) continue;
         CheckInput& named = inputs[input++];
         if (named.name.empty() && pieces[first + i].size() <= kLongest) named.name = pieces[first + i];
     }

@@ -95,12 +95,13 @@ struct CheckedFunction {
     void add_values(const std::function<void(ParameterStore<double>&)>& given);
     /// Gives the real arrays among the arguments the names that they have in the text of a macro's arguments, where they
     /// have none. @param real by argument: whether it is one
-    void name_inputs(std::string_view text, std::span<const bool> real);
+    void name_inputs(std::string_view text, std::initializer_list<bool> real);
 
     std::vector<CheckInput> inputs;
-    std::unique_ptr<CheckedBody<float>> in_float;
-    std::unique_ptr<CheckedBody<double>> in_double;
-    std::unique_ptr<CheckedBody<Dual<double>>> in_dual;
+    // Whoever makes them keeps them.
+    CheckedBody<float>* in_float = nullptr;
+    CheckedBody<double>* in_double = nullptr;
+    CheckedBody<Dual<double>>* in_dual = nullptr;
     /// By twin: fills the double store with values given by the user; empty where the initialisers' stay.
     std::vector<std::function<void(ParameterStore<double>&)>> values;
 };
@@ -122,7 +123,7 @@ template <class Real, class T>
 class BoundArgument {
 public:
     BoundArgument(const T& value, CheckedBody<Real>&) : original_(value) {}
-    T& get(std::span<const Var<Real>>&) { return copy_.emplace(original_); }
+    T& get(const Var<Real>*&) { return copy_.emplace(original_); }
 
 private:
     T original_;
@@ -134,11 +135,7 @@ template <class Real, RealArray T>
 class BoundArgument<Real, T> {
 public:
     BoundArgument(const T&, CheckedBody<Real>&) {}
-    Var<Real> get(std::span<const Var<Real>>& in) {
-        const Var<Real>& next = in.front();
-        in = in.subspan(1);
-        return next;
-    }
+    Var<Real> get(const Var<Real>*& next) { return *next++; }
 };
 
 /// A model over a store of its own.
@@ -147,7 +144,7 @@ class BoundArgument<Real, Twin<Build>> {
 public:
     BoundArgument(const Twin<Build>& twin, CheckedBody<Real>& body)
         : model_(twin.build()(Scope<Real>(body.add_store()))) {}
-    auto& get(std::span<const Var<Real>>&) { return model_; }
+    auto& get(const Var<Real>*&) { return model_; }
 
 private:
     decltype(std::declval<const Build&>()(std::declval<Scope<Real>>())) model_;
@@ -179,7 +176,7 @@ class BoundArguments {
 public:
     explicit BoundArguments(CheckedBody<Real>&) {}
     template <class F, class... Handed>
-    void call(F& f, std::span<const Var<Real>>, std::vector<Var<Real>>& out, Handed&... handed) {
+    void call(F& f, const Var<Real>*, std::vector<Var<Real>>& out, Handed&... handed) {
         collect_outputs<Real>(f(handed...), out);
     }
 };
@@ -188,11 +185,11 @@ class BoundArguments<Real, First, Rest...> {
 public:
     BoundArguments(CheckedBody<Real>& body, const First& first, const Rest&... rest)
         : first_(first, body), rest_(body, rest...) {}
-    /// Calls f on what was handed over so far and all that stands here.
+    /// Calls f on what was handed over so far and all that stands here. @param next the first real array not handed over
     template <class F, class... Handed>
-    void call(F& f, std::span<const Var<Real>> in, std::vector<Var<Real>>& out, Handed&... handed) {
-        auto&& first = first_.get(in);
-        rest_.call(f, in, out, handed..., first);
+    void call(F& f, const Var<Real>* next, std::vector<Var<Real>>& out, Handed&... handed) {
+        auto&& first = first_.get(next);
+        rest_.call(f, next, out, handed..., first);
     }
 
 private:
@@ -205,17 +202,14 @@ class BoundFunction final : public CheckedBody<Real> {
 public:
     BoundFunction(F& f, std::uint64_t seed, const Args&... args)
         : CheckedBody<Real>(seed), f_(f), arguments_(*this, args...) {}
-    void evaluate(std::span<const Var<Real>> in, std::vector<Var<Real>>& out) override { arguments_.call(f_, in, out); }
+    void evaluate(std::span<const Var<Real>> in, std::vector<Var<Real>>& out) override {
+        arguments_.call(f_, in.data(), out);
+    }
 
 private:
     F& f_;
     BoundArguments<Real, Args...> arguments_;
 };
-
-template <class Real, class F, class... Args>
-std::unique_ptr<CheckedBody<Real>> bind_body(F& f, std::uint64_t seed, const Args&... args) {
-    return std::make_unique<BoundFunction<Real, F, Args...>>(f, seed, args...);
-}
 
 template <class... Args>
 CheckedFunction checked_arguments(const Args&... args) {

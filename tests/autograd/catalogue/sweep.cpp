@@ -88,10 +88,13 @@ private:
 
 /// The body in each number type.
 template <template <class> class Body, class... Arguments>
-void bind(detail::CheckedFunction& function, const Arguments&... arguments) {
-    function.in_float = std::make_unique<Body<float>>(arguments...);
-    function.in_double = std::make_unique<Body<double>>(arguments...);
-    function.in_dual = std::make_unique<Body<Dual<double>>>(arguments...);
+void bind(CheckedSample& function, const Arguments&... arguments) {
+    function.float_body = std::make_unique<Body<float>>(arguments...);
+    function.double_body = std::make_unique<Body<double>>(arguments...);
+    function.dual_body = std::make_unique<Body<Dual<double>>>(arguments...);
+    function.in_float = function.float_body.get();
+    function.in_double = function.double_body.get();
+    function.in_dual = function.dual_body.get();
 }
 
 template <class Real>
@@ -127,8 +130,8 @@ Tensor<double> fill(const Operand& operand, const Shape& shape, std::uint64_t se
     return out;
 }
 
-detail::CheckedFunction checked(const Sample& sample, const Sizes& sizes, const Feed& feed) {
-    detail::CheckedFunction function;
+CheckedSample checked(const Sample& sample, const Sizes& sizes, const Feed& feed) {
+    CheckedSample function;
     if (feed.parameters) {
         bind<ParameterSampleBody>(function, sample, sizes, feed);
         function.values.push_back([&sample](ParameterStore<double>& store) {
@@ -156,7 +159,7 @@ std::string title(const Sample& sample) { return fmt::format("{}: {}", sample.op
 
 std::vector<std::string> recorded_names(const Sample& sample) {
     Tape<double> tape;
-    const detail::CheckedFunction function = checked(sample, usual_sizes());
+    const CheckedSample function = checked(sample, usual_sizes());
     std::vector<Var<double>> leaves;
     for (const CheckInput& input : function.inputs) {
         leaves.emplace_back(input.value);

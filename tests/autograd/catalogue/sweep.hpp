@@ -4,6 +4,7 @@
 #include "samples.hpp"
 
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -30,8 +31,13 @@ struct Feed {
     bool read_elsewhere = false;         ///< operands and results are outputs and operands of other ops as well
 };
 
-/// The sample as a function under check, in all number types.
-detail::CheckedFunction checked(const Sample& sample, const Sizes& sizes, const Feed& feed = {});
+/// A sample as a function under check, with what runs it in each number type.
+struct CheckedSample : detail::CheckedFunction {
+    std::unique_ptr<detail::CheckedBody<float>> float_body;
+    std::unique_ptr<detail::CheckedBody<double>> double_body;
+    std::unique_ptr<detail::CheckedBody<Dual<double>>> dual_body;
+};
+CheckedSample checked(const Sample& sample, const Sizes& sizes, const Feed& feed = {});
 
 /// "matmul: batched", for messages.
 std::string title(const Sample& sample);
