@@ -3,6 +3,7 @@
 
 #include <unroll/autograd/kernels/kernels.hpp>
 #include <unroll/autograd/kernels/optimizer_kernels.hpp>
+#include <unroll/io/state_dict.hpp>
 #include <unroll/optim/detail/option_check.hpp>
 #include <unroll/optim/detail/pieces.hpp>
 

@@ -12,9 +12,10 @@
 #pragma once
 
 #include <unroll/autograd/parameter.hpp>
-#include <unroll/io/state_dict.hpp>
 
 namespace unroll {
+
+class StateDict;  // io/state_dict.hpp
 
 struct AverageOptions {
     double decay = 0.999;  ///< in [0, 1); about 1/(1 − decay) steps count

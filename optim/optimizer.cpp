@@ -3,6 +3,7 @@
 #include <unroll/optim/optimizer.hpp>
 
 #include <unroll/autograd/profile.hpp>
+#include <unroll/io/state_dict.hpp>
 #include <unroll/optim/detail/option_check.hpp>
 #include <unroll/optim/detail/pieces.hpp>
 

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <unroll/autograd/parameter.hpp>
-#include <unroll/io/state_dict.hpp>
 #include <unroll/optim/optimizer_base.hpp>
 
 #include <array>
@@ -22,6 +21,8 @@
 #include <vector>
 
 namespace unroll {
+
+class StateDict;  // io/state_dict.hpp
 
 /// What all optimisers share: groups of parameters, counts of steps, moments, state.
 template <class Real>

@@ -21,7 +21,7 @@
 
 namespace unroll {
 
-class StateDict;
+class StateDict;  // io/state_dict.hpp
 
 /// What the schedules by number of steps share. The optimiser must outlive them.
 class Schedule {

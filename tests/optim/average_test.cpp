@@ -3,6 +3,7 @@
 
 #include <unroll/autograd/dual.hpp>
 #include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/io/state_dict.hpp>
 #include <unroll/optim/average.hpp>
 #include <unroll/tests/support/error_message.hpp>
 

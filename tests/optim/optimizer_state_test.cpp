@@ -1,6 +1,7 @@
 // The state of optimisers: going on from it gives the same bits, and what does not fit is refused whole.
 #include "support.hpp"
 
+#include <unroll/io/state_dict.hpp>
 #include <unroll/optim/clip.hpp>
 #include <unroll/tests/support/error_message.hpp>
 
