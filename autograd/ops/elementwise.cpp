@@ -26,42 +26,6 @@ Var<Real> run_two(std::string_view name, Function function, Var<Real> a, Var<Rea
 
 }  // namespace
 
-#define UNROLL_CASE(f)  \
-    case Unary::f:      \
-        return run_one( \
-            #f, [](Symbol s) { return f(s); }, std::move(x));
-
-template <class Real>
-Var<Real> unary(Unary op, Var<Real> x) {
-    switch (op) {
-    case Unary::neg:
-        return run_one(
-            "neg", [](Symbol s) { return -s; }, std::move(x));
-        UNROLL_CASE(exp)
-        UNROLL_CASE(expm1)
-        UNROLL_CASE(log)
-        UNROLL_CASE(log1p)
-        UNROLL_CASE(sqrt)
-        UNROLL_CASE(rsqrt)
-        UNROLL_CASE(abs)
-        UNROLL_CASE(sign)
-        UNROLL_CASE(square)
-        UNROLL_CASE(reciprocal)
-        UNROLL_CASE(sin)
-        UNROLL_CASE(cos)
-        UNROLL_CASE(tanh)
-        UNROLL_CASE(sigmoid)
-        UNROLL_CASE(erf)
-        UNROLL_CASE(relu)
-        UNROLL_CASE(gelu)
-        UNROLL_CASE(silu)
-        UNROLL_CASE(softplus)
-        UNROLL_CASE(log_sigmoid)
-    }
-    UNROLL_ASSERT(false);
-}
-#undef UNROLL_CASE
-
 template <class Real>
 Var<Real> binary(Binary op, Var<Real> a, Var<Real> b) {
     switch (op) {
@@ -90,15 +54,53 @@ Var<Real> binary(Binary op, Var<Real> a, Var<Real> b) {
     UNROLL_ASSERT(false);
 }
 
-#define UNROLL_INSTANTIATE(R)             \
-    template Var<R> unary(Unary, Var<R>); \
-    template Var<R> binary(Binary, Var<R>, Var<R>);
-UNROLL_INSTANTIATE(float)
-UNROLL_INSTANTIATE(double)
-UNROLL_INSTANTIATE(Dual<double>)
-#undef UNROLL_INSTANTIATE
+template Var<float> binary(Binary, Var<float>, Var<float>);
+template Var<double> binary(Binary, Var<double>, Var<double>);
+template Var<Dual<double>> binary(Binary, Var<Dual<double>>, Var<Dual<double>>);
 
 }  // namespace detail
+
+template <class Real>
+Var<Real> neg(Var<Real> x) {
+    return detail::run_one(
+        "neg", [](Symbol s) { return -s; }, std::move(x));
+}
+
+template <class Real>
+Var<Real> operator-(Var<Real> x) {
+    return neg(std::move(x));
+}
+
+#define UNROLL_UNARY(f)                                       \
+    template <class Real>                                     \
+    Var<Real> f(Var<Real> x) {                                \
+        return detail::run_one(                               \
+            #f, [](Symbol s) { return f(s); }, std::move(x)); \
+    }                                                         \
+    template Var<float> f(Var<float>);                        \
+    template Var<double> f(Var<double>);                      \
+    template Var<Dual<double>> f(Var<Dual<double>>);
+UNROLL_UNARY(exp)
+UNROLL_UNARY(expm1)
+UNROLL_UNARY(log)
+UNROLL_UNARY(log1p)
+UNROLL_UNARY(sqrt)
+UNROLL_UNARY(rsqrt)
+UNROLL_UNARY(abs)
+UNROLL_UNARY(sign)
+UNROLL_UNARY(square)
+UNROLL_UNARY(reciprocal)
+UNROLL_UNARY(sin)
+UNROLL_UNARY(cos)
+UNROLL_UNARY(tanh)
+UNROLL_UNARY(sigmoid)
+UNROLL_UNARY(erf)
+UNROLL_UNARY(relu)
+UNROLL_UNARY(gelu)
+UNROLL_UNARY(silu)
+UNROLL_UNARY(softplus)
+UNROLL_UNARY(log_sigmoid)
+#undef UNROLL_UNARY
 
 template <class Real>
 Var<Real> leaky_relu(Var<Real> x, double slope) {
@@ -119,6 +121,8 @@ Var<Real> clip(Var<Real> x, double low, double high) {
 }
 
 #define UNROLL_INSTANTIATE(R)                   \
+    template Var<R> neg(Var<R>);                \
+    template Var<R> operator-(Var<R>);          \
     template Var<R> leaky_relu(Var<R>, double); \
     template Var<R> elu(Var<R>, double);        \
     template Var<R> clip(Var<R>, double, double);

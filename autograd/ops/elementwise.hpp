@@ -9,16 +9,8 @@
 namespace unroll {
 namespace detail {
 
-// clang-format off
-enum class Unary {
-    neg, exp, expm1, log, log1p, sqrt, rsqrt, abs, sign, square, reciprocal, sin, cos, tanh, sigmoid, erf, relu, gelu, silu,
-    softplus, log_sigmoid
-};
-// clang-format on
 enum class Binary { add, sub, mul, div, pow, maximum, minimum };
 
-template <class Real>
-Var<Real> unary(Unary op, Var<Real> x);
 template <class Real>
 Var<Real> binary(Binary op, Var<Real> a, Var<Real> b);
 
@@ -77,39 +69,54 @@ UNROLL_BINARY(maximum, maximum)
 UNROLL_BINARY(minimum, minimum)
 #undef UNROLL_BINARY
 
-#define UNROLL_UNARY(function, op)                             \
-    template <class Real>                                      \
-    Var<Real> function(Var<Real> x) {                          \
-        return detail::unary(detail::Unary::op, std::move(x)); \
-    }
-UNROLL_UNARY(operator-, neg)
-UNROLL_UNARY(neg, neg)
-UNROLL_UNARY(exp, exp)
-UNROLL_UNARY(expm1, expm1)
-UNROLL_UNARY(log, log)
-UNROLL_UNARY(log1p, log1p)
-UNROLL_UNARY(sqrt, sqrt)
-UNROLL_UNARY(rsqrt, rsqrt)
-UNROLL_UNARY(abs, abs)
-UNROLL_UNARY(sign, sign)
-UNROLL_UNARY(square, square)
-UNROLL_UNARY(reciprocal, reciprocal)
-UNROLL_UNARY(sin, sin)
-UNROLL_UNARY(cos, cos)
-UNROLL_UNARY(tanh, tanh)
+template <class Real>
+Var<Real> operator-(Var<Real> x);
+template <class Real>
+Var<Real> neg(Var<Real> x);
+template <class Real>
+Var<Real> exp(Var<Real> x);
+template <class Real>
+Var<Real> expm1(Var<Real> x);
+template <class Real>
+Var<Real> log(Var<Real> x);
+template <class Real>
+Var<Real> log1p(Var<Real> x);
+template <class Real>
+Var<Real> sqrt(Var<Real> x);
+template <class Real>
+Var<Real> rsqrt(Var<Real> x);
+template <class Real>
+Var<Real> abs(Var<Real> x);
+template <class Real>
+Var<Real> sign(Var<Real> x);
+template <class Real>
+Var<Real> square(Var<Real> x);
+template <class Real>
+Var<Real> reciprocal(Var<Real> x);
+template <class Real>
+Var<Real> sin(Var<Real> x);
+template <class Real>
+Var<Real> cos(Var<Real> x);
+template <class Real>
+Var<Real> tanh(Var<Real> x);
 /// 1 / (1 + e⁻ˣ)
-UNROLL_UNARY(sigmoid, sigmoid)
-UNROLL_UNARY(erf, erf)
-UNROLL_UNARY(relu, relu)
+template <class Real>
+Var<Real> sigmoid(Var<Real> x);
+template <class Real>
+Var<Real> erf(Var<Real> x);
+template <class Real>
+Var<Real> relu(Var<Real> x);
 /// x·Φ(x), by erf.
-UNROLL_UNARY(gelu, gelu)
+template <class Real>
+Var<Real> gelu(Var<Real> x);
 /// x·sigmoid(x)
-UNROLL_UNARY(silu, silu)
+template <class Real>
+Var<Real> silu(Var<Real> x);
 /// log(1 + eˣ)
-UNROLL_UNARY(softplus, softplus)
-UNROLL_UNARY(log_sigmoid, log_sigmoid)
-#undef UNROLL_UNARY
-
+template <class Real>
+Var<Real> softplus(Var<Real> x);
+template <class Real>
+Var<Real> log_sigmoid(Var<Real> x);
 /// x where x > 0, slope·x elsewhere.
 template <class Real>
 Var<Real> leaky_relu(Var<Real> x, double slope = 0.01);
