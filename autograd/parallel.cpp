@@ -7,15 +7,21 @@
 
 namespace unroll {
 
-Index shard_count(Index batch) noexcept {
+template <class Real>
+Index shard_count(const ParameterStore<Real>& store, Index batch) noexcept {
     constexpr Index kRows = 16, kMost = 8;
-    return batch < 2 * kRows ? 1 : std::min(kMost, batch / kRows >= 4 ? batch / (2 * kRows) : 2);
+    // 3 MiB of floats: such a weight leaves a core's second-level cache between steps, and each part would fetch it again.
+    constexpr Index kLarge = Index{3} << 18;
+    if (batch < 2 * kRows) return 1;
+    for (const auto* entry : store.entries())
+        if (entry->in_loop && entry->shape.size() >= kLarge) return 1;
+    return std::min(kMost, batch / kRows >= 4 ? batch / (2 * kRows) : 2);
 }
 
 template <class Real>
 Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Shard)>& loss, TapeOptions options) {
     if (batch < 1) throw ValueError(fmt::format("[DataParallel] the batch must have 1 row or more; got {}", batch));
-    const Index shards = shard_count(batch);
+    const Index shards = shard_count(store_, batch);
     while (static_cast<Index>(others_.size()) + 1 < shards)
         others_.push_back(std::make_unique<Gradients<Real>>(store_));
     for (auto& other : others_) other->zero();
@@ -45,8 +51,12 @@ Real DataParallel<Real>::backward(Index batch, const std::function<Var<Real>(Sha
     return total;
 }
 
-template class DataParallel<float>;
-template class DataParallel<double>;
-template class DataParallel<Dual<double>>;
+#define UNROLL_INSTANTIATE(R)                                             \
+    template Index shard_count(const ParameterStore<R>&, Index) noexcept; \
+    template class DataParallel<R>;
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
 
 }  // namespace unroll

@@ -10,8 +10,10 @@
 
 namespace unroll {
 
-/// Into how many parts a batch of so many rows is cut: 1 below 32, then so that each has at least 16 rows, at most 8.
-Index shard_count(Index batch) noexcept;
+/// Into how many parts a batch of so many rows is cut: 1 below 32 rows, and where a loop multiplies its state by a weight of
+/// 3·2¹⁸ elements or more; otherwise so that each has at least 16 rows, at most 8. Never by the number of threads.
+template <class Real>
+Index shard_count(const ParameterStore<Real>& store, Index batch) noexcept;
 
 /// Rows [begin, end) of a batch.
 struct Shard {
@@ -47,8 +49,12 @@ private:
     std::vector<std::unique_ptr<Gradients<Real>>> others_;
 };
 
-extern template class DataParallel<float>;
-extern template class DataParallel<double>;
-extern template class DataParallel<Dual<double>>;
+#define UNROLL_DECLARE(R)                                                        \
+    extern template Index shard_count(const ParameterStore<R>&, Index) noexcept; \
+    extern template class DataParallel<R>;
+UNROLL_DECLARE(float)
+UNROLL_DECLARE(double)
+UNROLL_DECLARE(Dual<double>)
+#undef UNROLL_DECLARE
 
 }  // namespace unroll

@@ -193,6 +193,7 @@ Parameter<Real> ParameterStore<Real>::tie(std::string_view name, std::string_vie
     for (auto& [any, entry] : by_name_)
         if (entry == &gone) entry = &kept;
     changed(gone);
+    kept.in_loop |= gone.in_loop;
     for (const auto& entry : owned_) {
         if (entry.get() != &gone && entry->tied_to != &gone) continue;
         entry->tied_to = &kept;

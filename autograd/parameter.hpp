@@ -33,6 +33,7 @@ struct ParameterEntry {
     VersionRef version;
     bool frozen = false;
     bool transposed = false;            ///< files hold the transpose (PyTorch's order of axes)
+    bool in_loop = false;               ///< a loop through time multiplies its state by it
     ParameterEntry* tied_to = nullptr;  ///< stands for another parameter
     ValueRef<Real> value;
     std::list<typename Tape<Real>::Hook> hooks;  ///< a hook may add another

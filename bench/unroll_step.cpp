@@ -304,7 +304,7 @@ Job min_char_rnn(const Request& r) {
 Job inference(const Request& r) {
     auto model = std::make_shared<CharModel>(r);
     model->store.eval();
-    const Index shards = shard_count(r.batch);
+    const Index shards = shard_count(model->store, r.batch);
     auto parts = std::make_shared<std::vector<IntTensor>>();
     for (Index s = 0; s < shards; ++s)
         parts->push_back(text(r, r.batch * s / shards, r.batch * (s + 1) / shards).first);

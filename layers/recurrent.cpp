@@ -257,6 +257,16 @@ Var<Real> Loop<Real>::project(Var<Real> x) const {
     return x;
 }
 
+/// A weight (in, out) whose rows are the features of a state.
+template <class Real>
+void Loop<Real>::mark_weights() const {
+    for (ParameterEntry<Real>* entry : at_.store().entries())
+        for (std::size_t k = 0; k < states_; ++k)
+            if (entry->number >= first_ && entry->shape.rank() == 2 &&
+                entry->shape[0] == state_size(static_cast<int>(k)))
+                entry->in_loop = true;
+}
+
 template class Loop<float>;
 template class Loop<double>;
 template class Loop<Dual<double>>;

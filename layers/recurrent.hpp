@@ -63,11 +63,14 @@ public:
     virtual void step(Var<Real> x, Var<Real>* state) const = 0;
 
 protected:
-    Loop(Scope<Real> at, std::size_t states) : at_(at), states_(states) {}
+    /// Before the cell is made.
+    Loop(Scope<Real> at, std::size_t states) : at_(at), states_(states), first_(at.store().numbers()) {}
+    /// Once it is made: marks the weights that it multiplies its state by.
+    void mark_weights() const;
 
 private:
     Scope<Real> at_;
-    std::size_t states_;
+    std::size_t states_, first_;  // the number of the cell's first parameter
 };
 
 extern template class Loop<float>;
@@ -109,6 +112,7 @@ public:
     explicit Recurrent(Scope<Real> at, Arguments&&... arguments)
         : detail::Loop<Real>(at, kStates), cell_(at, std::forward<Arguments>(arguments)...) {
         static_assert(RecurrentCell<Cell, Real>);
+        this->mark_weights();
     }
 
     Result operator()(Var<Real> x, std::optional<State> state = {}, const LoopOptions& options = {}) const {

@@ -52,7 +52,7 @@ Trainer::Trainer(const Recipe& recipe, Size vocabulary, IntTensor text, bool che
       average_(store_, {.decay = recipe.average}),
       parallel_(store_),
       check_finite_(check_finite),
-      parts_(static_cast<std::size_t>(shard_count(recipe.batch))) {}
+      parts_(static_cast<std::size_t>(shard_count(store_, recipe.batch))) {}
 
 Index Trainer::limit() const noexcept {
     Index steps = kNoLimit;

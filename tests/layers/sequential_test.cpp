@@ -13,14 +13,14 @@ using namespace test;
 using testing::HasSubstr;
 
 template <class Real>
-using CharModel = Sequential<Embedding<Real>, LSTM<Real>, Function<Real>, Linear<Real>>;
+using CharLayers = Sequential<Embedding<Real>, LSTM<Real>, Function<Real>, Linear<Real>>;
 
 template <class Real>
-CharModel<Real> char_model(Scope<Real> at) {
-    return CharModel<Real>(at, EmbeddingOptions{.num_embeddings = 5, .embedding_dim = 4},
-                           LSTMOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2},
-                           Function<Real>([](Var<Real> x) { return tanh(x); }),
-                           LinearOptions{.in_features = 3, .out_features = 5});
+CharLayers<Real> char_model(Scope<Real> at) {
+    return CharLayers<Real>(at, EmbeddingOptions{.num_embeddings = 5, .embedding_dim = 4},
+                            LSTMOptions{.input_size = 4, .hidden_size = 3, .num_layers = 2},
+                            Function<Real>([](Var<Real> x) { return tanh(x); }),
+                            LinearOptions{.in_features = 3, .out_features = 5});
 }
 
 /// (T, B) tokens.
@@ -56,7 +56,7 @@ TEST(Sequential, CarriesStatesFromWindowToWindow) {
 TEST(Sequential, StatesOfAnEndedTapeAreCutFromThePast) {
     ParameterStore<double> store(1);
     const auto model = char_model<double>(store);
-    CharModel<double>::States states;
+    CharLayers<double>::States states;
     std::vector<Index> nodes;
     for (Index window = 0; window < 3; ++window) {
         Tape<double> tape;

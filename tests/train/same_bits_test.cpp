@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -42,7 +43,7 @@ std::vector<float> weights_after(const Plan& plan, Index threads) {
     const CharModel model(store, plan.hidden);
     Adam<float> adam(store, {.lr = 3e-3});
     DataParallel<float> parallel(store);
-    std::vector<std::optional<LSTM<float>::State>> states(static_cast<std::size_t>(shard_count(plan.batch)));
+    std::vector<std::optional<LSTM<float>::State>> states(static_cast<std::size_t>(shard_count(store, plan.batch)));
     RandomStream text(/*seed=*/9);
     float loss = 0;
     for (Index step = 0; step < plan.steps; ++step) {
@@ -87,8 +88,10 @@ TEST(SameBits, AfterManyStepsWithAnyNumberOfThreadsAndRows) {
     expect_same_bits({.batch = 130, .seq_len = 4, .hidden = 48, .steps = steps / 10});
 }
 
-TEST(SameBits, WhereWeightsAreCutBecauseRowsAreFew) {
-    expect_same_bits({.batch = 7, .seq_len = 5, .hidden = 520, .steps = test::by_test_size<Index>(2, 10, 1000)});
+TEST(SameBits, WhereProductsAreCutBecauseRowsAreFewOrWeightsLarge) {
+    const Index steps = test::by_test_size<Index>(2, 10, 1000);
+    expect_same_bits({.batch = 7, .seq_len = 5, .hidden = 520, .steps = steps});
+    expect_same_bits({.batch = 35, .seq_len = 3, .hidden = 520, .steps = std::max<Index>(2, steps / 5)});
 }
 
 }  // namespace
