@@ -35,23 +35,24 @@ bool locale_has_utf8() {
     return false;
 }
 
-struct Range {
+struct CodeRange {
     char32_t first, last;
 };
 
 // The blocks that matter in running text; the whole of Unicode's tables is not needed to keep a line on its line.
-constexpr std::array kZeroWidth{Range{0x0300, 0x036F}, Range{0x0591, 0x05BD}, Range{0x064B, 0x065F},
-                                Range{0x1AB0, 0x1AFF}, Range{0x1DC0, 0x1DFF}, Range{0x200B, 0x200F},
-                                Range{0x20D0, 0x20FF}, Range{0xFE00, 0xFE0F}, Range{0xFE20, 0xFE2F}};
-constexpr std::array kDoubleWidth{Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},   Range{0x3041, 0x33FF},
-                                  Range{0x3400, 0x4DBF},   Range{0x4E00, 0x9FFF},   Range{0xA000, 0xA4CF},
-                                  Range{0xAC00, 0xD7A3},   Range{0xF900, 0xFAFF},   Range{0xFE30, 0xFE4F},
-                                  Range{0xFF00, 0xFF60},   Range{0xFFE0, 0xFFE6},   Range{0x1F300, 0x1F64F},
-                                  Range{0x1F680, 0x1F6FF}, Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
+constexpr std::array kZeroWidth{CodeRange{0x0300, 0x036F}, CodeRange{0x0591, 0x05BD}, CodeRange{0x064B, 0x065F},
+                                CodeRange{0x1AB0, 0x1AFF}, CodeRange{0x1DC0, 0x1DFF}, CodeRange{0x200B, 0x200F},
+                                CodeRange{0x20D0, 0x20FF}, CodeRange{0xFE00, 0xFE0F}, CodeRange{0xFE20, 0xFE2F}};
+constexpr std::array kDoubleWidth{
+    CodeRange{0x1100, 0x115F},   CodeRange{0x2E80, 0x303E},   CodeRange{0x3041, 0x33FF},  CodeRange{0x3400, 0x4DBF},
+    CodeRange{0x4E00, 0x9FFF},   CodeRange{0xA000, 0xA4CF},   CodeRange{0xAC00, 0xD7A3},  CodeRange{0xF900, 0xFAFF},
+    CodeRange{0xFE30, 0xFE4F},   CodeRange{0xFF00, 0xFF60},   CodeRange{0xFFE0, 0xFFE6},  CodeRange{0x1F300, 0x1F64F},
+    CodeRange{0x1F680, 0x1F6FF}, CodeRange{0x1F900, 0x1F9FF}, CodeRange{0x20000, 0x3FFFD}};
 
 template <std::size_t N>
-bool within(const std::array<Range, N>& ranges, char32_t c) {
-    return std::any_of(ranges.begin(), ranges.end(), [c](Range range) { return c >= range.first && c <= range.last; });
+bool within(const std::array<CodeRange, N>& ranges, char32_t c) {
+    return std::any_of(ranges.begin(), ranges.end(),
+                       [c](CodeRange range) { return c >= range.first && c <= range.last; });
 }
 
 // Text that is shown need not be valid: what does not fit together is taken byte by byte.
