@@ -25,9 +25,16 @@ install(FILES
   "${PROJECT_SOURCE_DIR}/cmake/modules/FindoneDNN.cmake"
   DESTINATION "${unroll_package_dir}")
 
-# In the pkg-config files the prefix is written relative to the file, so that an installed tree can be moved.
-file(RELATIVE_PATH unroll_pc_prefix
-  "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+# In the pkg-config files the prefix is written relative to the file, so that an installed tree can be moved. A folder that
+# was given as an absolute path stays where it is.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(unroll_pc_prefix "${CMAKE_INSTALL_PREFIX}")
+else()
+  file(RELATIVE_PATH unroll_pc_up "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/prefix")
+  set(unroll_pc_prefix "\${pcfiledir}/${unroll_pc_up}")
+endif()
+cmake_path(APPEND unroll_pc_libdir "\${prefix}" "${CMAKE_INSTALL_LIBDIR}")
+cmake_path(APPEND unroll_pc_includedir "\${prefix}" "${CMAKE_INSTALL_INCLUDEDIR}")
 get_filename_component(cblas_name "${CBLAS_LIBRARY}" NAME_WE)
 string(REGEX REPLACE "^lib" "-l" cblas_flag "${cblas_name}")
 set(unroll_pc_private "${cblas_flag} -pthread")

@@ -132,7 +132,7 @@ public:
         put(std::move(name), StoredTensor(std::span<const T>(&value, 1), Shape{}));
     }
     /// Also a ValueError for what does not survive: a number that is not finite, text that is not UTF-8, binary values,
-    /// nesting deeper than 64.
+    /// nesting deeper than 64. Who calls it includes <nlohmann/json.hpp>: this header only declares the type.
     void put_json(std::string name, const nlohmann::json& value);
     /// The same for a JSON value that is text already; it is kept letter by letter.
     void put_json_text(std::string name, std::string text);

@@ -13,6 +13,7 @@ CONTENT = b"First Speaker:\nThis stands for the real text.\n"
 CURL = """
 echo called >>"$CURL_LOG"
 while [ $# -gt 0 ]; do [ "$1" != --output ] || out=$2; shift; done
+[ -z "${CURL_SAYS:-}" ] || printf '%s\n' "$CURL_SAYS" >&2
 [ -z "${CURL_BODY:-}" ] || cat "$CURL_BODY" >"$out"
 exit "${CURL_CODE:-0}"
 """
@@ -112,6 +113,21 @@ class GetData(SandboxTest):
         self.assertEqual((result.returncode, result.stdout), (3, ""))
         self.assertIn("could not be downloaded", result.stderr)
         self.assertEqual(files_in(self.cache), [])
+
+    def test_why_a_download_failed_is_said_in_one_line(self):
+        # As curl 7.88 says it with --show-error; without, it says nothing.
+        self.stand_in("curl", '[[ " $* " == *" --show-error "* ]] || exec 2>/dev/null\n' + CURL)
+        for code, says, reason in [
+            (6, "curl: (6) Could not resolve host: example.org", "Could not resolve host: example.org"),
+            (22, "curl: (22) The requested URL returned error: 404", "The requested URL returned error: 404"),
+            (60, "curl: (60) SSL certificate problem: unable to get local issuer certificate\nMore details here: …\n\ncurl failed",
+             "SSL certificate problem: unable to get local issuer certificate"),
+        ]:
+            result = self.run_script(self.script, "tinyshakespeare", CURL_CODE=code, CURL_SAYS=says)
+            self.assertEqual((result.returncode, result.stdout), (3, ""))
+            beginning, failure = result.stderr.splitlines()
+            self.assertIn("downloading", beginning)
+            self.assertTrue(failure.endswith(f"input.txt: {reason}"), failure)
 
     def test_unwritable_cache(self):
         in_the_way = self.folder / "a file"

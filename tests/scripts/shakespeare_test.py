@@ -80,6 +80,13 @@ class Shakespeare(SandboxTest):
         self.assert_one_line(result.stderr)
         self.assertFalse(self.log.exists())
 
+    def test_a_corpus_that_is_not_named_is_said_too(self):
+        for arguments in [("--data",), ("--data=",), ("--data", "")]:
+            result = self.run_script(self.script, *arguments)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertEqual(result.stderr, "shakespeare: --data needs the name of a file\n")
+            self.assertFalse(self.log.exists())
+
     def test_a_resumed_run_keeps_its_corpus_and_its_folder(self):
         self.run_script(self.script, "--resume", "old run")
         self.assertEqual(self.given(), ["train", "--resume", "old run"])
