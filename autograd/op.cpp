@@ -24,7 +24,18 @@ int bits_in(std::uint64_t mask) noexcept {
 
 }  // namespace
 
+void Shapes::fail_output() const {
+    if (equal_) detail::fail_usage(op_, "infer calls output after outputs");
+    detail::fail_usage(op_, fmt::format("infer calls output more than {} times: call outputs(count, shape)", kMost));
+}
+
 namespace detail {
+
+void fail_output_count(std::string_view op, Index given, Index asked) {
+    fail_usage(op,
+               fmt::format("infer gives {} outputs where {} is asked for: apply is for one, apply_all for any number",
+                           given, asked));
+}
 
 template <class Real>
 InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {

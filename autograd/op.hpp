@@ -61,7 +61,7 @@ public:
     const Shape& in(Index i) const noexcept { return in_[i]; }
     /// Adds one output (at most sixteen this way).
     void output(const Shape& shape) {
-        UNROLL_ASSERT(outputs_ < kMost && !equal_);
+        if (outputs_ == kMost || equal_) fail_output();
         new (out_at(outputs_++)) Shape(shape);
     }
     /// Any number of outputs of one shape.
@@ -83,6 +83,8 @@ public:
     std::string_view op() const noexcept { return op_; }
 
 private:
+    [[noreturn]] void fail_output() const;
+
     std::string_view op_;
     const Shape* in_;
     Index inputs_;
@@ -280,6 +282,9 @@ constexpr OpInfo<Real> make_info() {
     return info;
 }
 
+/// UsageError: `given` by infer, `asked` for by the call.
+[[noreturn]] void fail_output_count(std::string_view op, Index given, Index asked);
+
 template <class Real, class Op>
 inline constexpr OpInfo<Real> kOpInfo = make_info<Real, Op>();
 
@@ -310,7 +315,8 @@ void apply_all(Op op, std::span<Var<Real>> in, std::span<Var<Real>> out) {
     detail::InputShapes<Real> in_shapes(name, in);
     Shapes shapes(name, in_shapes.data(), static_cast<Index>(in.size()));
     op.infer(shapes);
-    UNROLL_ASSERT(static_cast<Index>(out.size()) == shapes.outputs());
+    if (static_cast<Index>(out.size()) != shapes.outputs())
+        detail::fail_output_count(name, shapes.outputs(), static_cast<Index>(out.size()));
     Forward<Real> forward(detail::kOpInfo<Real, Op>, in, out, shapes);
     op.forward(forward);
     forward.commit(&op);

@@ -32,8 +32,8 @@ template <class Real>
     for (std::size_t i = 0; i < logits.size(); ++i) {
         const double x = static_cast<double>(logits[i]);
         if (std::isnan(x) || x > std::numeric_limits<double>::max())
-            throw NonFiniteError(
-                fmt::format("[{}] logit {} is {}{}", kName, i, x, detail::place_suffix(detail::current_place())));
+            throw NonFiniteError(fmt::format("[{}] logit {} is {}{}", kName, i, std::isnan(x) ? "nan" : "inf",
+                                             detail::place_suffix(detail::current_place())));
     }
     throw NonFiniteError(fmt::format("[{}] all {} logits are −∞: there is no class to draw{}", kName, logits.size(),
                                      detail::place_suffix(detail::current_place())));

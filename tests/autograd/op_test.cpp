@@ -17,9 +17,22 @@ using testing::HasSubstr;
 /// y = x, wrong where it is told to be.
 struct Faulty {
     static constexpr std::string_view name = "faulty";
-    enum Fault { none, no_output, too_many_saved, reads_input, reads_output, reads_saved } fault;
+    enum Fault {
+        none,
+        many_outputs,
+        mixed_outputs,
+        two_outputs,
+        no_output,
+        too_many_saved,
+        reads_input,
+        reads_output,
+        reads_saved
+    } fault;
 
-    void infer(Shapes& s) const { s.output(s.in(0)); }
+    void infer(Shapes& s) const {
+        if (fault == mixed_outputs) s.outputs(1, s.in(0));
+        for (int i = 0; i < (fault == many_outputs ? 17 : fault == two_outputs ? 2 : 1); ++i) s.output(s.in(0));
+    }
     void forward(Forward<double>& f) const {
         for (int i = 0; fault == too_many_saved && i < 65; ++i) f.save({1});
         f.save({1})[0] = 1;
@@ -45,6 +58,12 @@ std::string message_of(Faulty::Fault fault) {
 
 TEST(Op, WhatItDoesWrongIsSaidByItsName) {
     EXPECT_EQ(message_of(Faulty::none), "no such error");
+    EXPECT_EQ(message_of(Faulty::many_outputs),
+              "[faulty] infer calls output more than 16 times: call outputs(count, shape) (at time step 3)");
+    EXPECT_EQ(message_of(Faulty::mixed_outputs), "[faulty] infer calls output after outputs (at time step 3)");
+    EXPECT_EQ(message_of(Faulty::two_outputs),
+              "[faulty] infer gives 2 outputs where 1 is asked for: apply is for one, apply_all for any number "
+              "(at time step 3)");
     EXPECT_EQ(message_of(Faulty::no_output),
               "[faulty] forward made no output 0: call out, share, take or place (at time step 3)");
     EXPECT_EQ(message_of(Faulty::too_many_saved), "[faulty] forward may save at most 64 arrays (at time step 3)");

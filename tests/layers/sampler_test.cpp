@@ -160,9 +160,11 @@ TEST(Sampler, NonFiniteLogitsAreRefusedAndTheStreamStays) {
         const Sampler sampler(o);
         for (const std::size_t at : {0u, 1u, 4u}) {
             std::vector<double> x{0, 1, 2, 3, 4};
-            x[at] = kNaN;
-            EXPECT_THAT(error_message<NonFiniteError>([&] { sampler(logits_of(x), random); }),
-                        HasSubstr("[Sampler] logit " + std::to_string(at) + " is nan"));
+            for (const double nan : {kNaN, -kNaN}) {
+                x[at] = nan;
+                EXPECT_THAT(error_message<NonFiniteError>([&] { sampler(logits_of(x), random); }),
+                            HasSubstr("[Sampler] logit " + std::to_string(at) + " is nan"));
+            }
             x[at] = kInfinity;
             EXPECT_THAT(error_message<ValueError>([&] { sampler(logits_of<double>(x), random); }),
                         HasSubstr("logit " + std::to_string(at) + " is inf"));
