@@ -3,6 +3,7 @@
 #include <unroll/data/text_file.hpp>
 
 #include <cerrno>
+#include <string_view>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -38,8 +39,10 @@ std::string read_text_file(const std::filesystem::path& path) {
         if (got == 0) break;
         count += static_cast<std::size_t>(got);
     }
-    if (count == 0) detail::fail_read(path.string(), "it is empty");
     text.resize(count);
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+    if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
+    if (text.empty()) detail::fail_read(path.string(), "it is empty");
     return text;
 }
 

@@ -1,11 +1,10 @@
 // custom_cell [LEARNING_RATE]: a cell of your own, defined, proven, trained. Change the first struct; the rest stays.
+#include <fmt/format.h>
 #include <unroll/autograd/gradcheck.hpp>
 #include <unroll/data/number_text.hpp>
 #include <unroll/layers/stacked.hpp>
 #include <unroll/optim/optimizer.hpp>
 #include <unroll/train/progress.hpp>
-
-#include <fmt/format.h>
 
 using namespace unroll;
 
@@ -45,6 +44,7 @@ struct Balance : Module {
 };
 
 int main(int argc, char** argv) try {
+    if (help_shown(argc, argv, "custom_cell [LEARNING_RATE]")) return 0;
     // 3. The proof: the gradient of every parameter, against differences and against dual numbers, which are exact.
     const auto proof = gradcheck([](auto& m, auto x) { return m(x); }, twin<Balance>(3), full<double>({5, 2, 1}, 0.7));
     if (!proof) return fmt::print("{}\n", proof), 1;
@@ -71,7 +71,7 @@ int main(int argc, char** argv) try {
         optimizer.step();
         sum += loss.item();
         bar.update({.step = step, .steps = 250, .train_loss = loss.item()});
-        if (step % 50 == 0) bar.print(fmt::format("steps to {:3}: loss {:.4f} nats", step, std::exchange(sum, 0) / 50));
+        if (step % 50 == 0) bar.print(fmt::format("steps to {:3}: loss {:.4g} nats", step, std::exchange(sum, 0) / 50));
     }
     bar.finish(), check_output();
 } catch (const std::exception& error) {

@@ -9,15 +9,13 @@
 #include <unroll/data/number_text.hpp>
 #include <unroll/layers/rnn.hpp>
 #include <unroll/optim/optimizer.hpp>
-#include <unroll/train/terminal.hpp>
+#include <unroll/train/progress.hpp>
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <string>
 #include <string_view>
-#include <vector>
 
 using namespace unroll;
 
@@ -70,25 +68,14 @@ std::string bar(double share, int columns) {
     return text + std::string(static_cast<std::size_t>(columns - columns_of(text)), ' ');
 }
 
-/// Numbers as a row of little columns, the largest one full.
-std::string curve(const std::vector<double>& numbers) {
-    static constexpr const char* kHeights[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    const double top = *std::max_element(numbers.begin(), numbers.end());
-    std::string text;
-    for (const double number : numbers) {
-        const int height = std::min(7, static_cast<int>(8 * number / top));
-        text += kTerminal.unicode ? kHeights[height] : std::string(1, static_cast<char>('0' + height));
-    }
-    return text;
-}
-
 /// A line for each time step: the letter read, how likely each letter is to follow, the one that does. Returns the loss.
 double show(const Speller& model, std::string_view when) {
     const Var<float> logits = model.read(kInput);
     const double loss = cross_entropy(logits, kTarget).item();
+    if (!std::isfinite(loss)) throw ValueError("the network has diverged: try a smaller learning rate");
     const Var<float> shares = softmax(logits);
     const IntTensor best = argmax(logits);
-    fmt::print("\n  {} {}\n\n", styled("1", when), fmt::format("(loss {:.4f} nats per letter)", loss));
+    fmt::print("\n  {} {}\n\n", styled("1", when), fmt::format("(loss {:.4g} nats per letter)", loss));
     fmt::print("  step  reads");
     for (const char letter : kLetters) fmt::print("   {:<11}", letter);
     fmt::print("   next\n");
@@ -122,6 +109,7 @@ std::string write_from_h(const Speller& model) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+    if (help_shown(argc, argv, "hello [LEARNING_RATE]")) return 0;
     const double lr = argc > 1 ? parse_number(argv[1], "the learning rate") : 0.03;
     ParameterStore<float> store(/*seed=*/1);
     const Speller model(store);
@@ -130,16 +118,17 @@ int main(int argc, char** argv) try {
                store.parameter_count());
     show(model, "Before training");
 
-    std::vector<double> losses;
-    for (int step = 0; step < 100; ++step) {
+    fmt::print("\n  {}\n\n", styled("1", "Training"));
+    ProgressBar bar({.loss_unit = "nats per letter"});
+    for (int step = 1; step <= 100; ++step) {
         Tape<float> tape;  // from here on, what happens to the weights is written down …
         const Var<float> loss = cross_entropy(model.read(kInput), kTarget);
         optimizer.zero_grad();
         backward(loss);  // … and gone through backwards, from the loss to each weight
         optimizer.step();
-        if (step % 2 == 0) losses.push_back(loss.item());
+        bar.update({.step = step, .steps = 100, .train_loss = loss.item(), .fraction = step / 100.0});
     }
-    fmt::print("\n  {}  {} 100 steps\n", styled("1", "Training"), styled("36", curve(losses)));
+    bar.finish();
 
     show(model, "After training");
     const std::string word = write_from_h(model);

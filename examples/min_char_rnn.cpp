@@ -12,7 +12,7 @@
 using namespace unroll;
 
 int main(int argc, char** argv) try {
-    if (argc < 2) throw UsageError("usage: min_char_rnn FILE [STEPS [LEARNING_RATE]]");
+    if (help_shown(argc, argv, "min_char_rnn FILE [STEPS [LEARNING_RATE]]")) return 0;
     const std::string text = read_text_file(argv[1]);
     const Vocabulary vocabulary = Vocabulary::from_text(text);
     const Index V = vocabulary.size(), H = 100, T = 25;
@@ -40,7 +40,7 @@ int main(int argc, char** argv) try {
         const StreamBatch& batch = batches.next();
         if (batch.starts_pass) state.reset();
         if (step % 1000 == 0) {
-            std::string sample = fmt::format("---- step {}, loss {:.3f} ----\n", step, smooth.value());
+            std::string sample = fmt::format("---- step {}, loss {:.5g} ----\n", step, smooth.value());
             std::optional<RNN<float>::State> memory = state;
             IntTensor token = IntTensor::from_shape({1, 1});
             token(0, 0) = batch.inputs(0, 0);

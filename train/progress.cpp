@@ -54,6 +54,11 @@ std::string of_all(Index number, Index all) {
     return all > 0 ? with_commas(number) + "/" + with_commas(all) : with_commas(number);
 }
 
+/// Three digits behind the point; of a loss that is out of all bounds, four digits in all.
+std::string loss_text(double loss) {
+    return std::abs(loss) < 1e5 ? fmt::format("{:.3f}", loss) : fmt::format("{:.4g}", loss);
+}
+
 std::vector<Part> parts_of(const ProgressStatus& status, const Terminal& terminal, std::string_view loss_unit,
                            std::string_view speed_unit) {
     const auto strong = [&](std::string_view text) { return styled(terminal.colors, "1", text); };
@@ -68,8 +73,8 @@ std::vector<Part> parts_of(const ProgressStatus& status, const Terminal& termina
         parts.push_back({fmt::format("{:3.0f}%", std::floor(100 * std::clamp(status.fraction, 0.0, 1.0))), 80, true});
     }
     if (status.step > 0) parts.push_back({"step " + of_all(status.step, status.steps), 20});
-    if (has_train) parts.push_back({"train " + strong(fmt::format("{:.3f}", status.train_loss)), 90});
-    if (has_validation) parts.push_back({"val " + strong(fmt::format("{:.3f}", status.validation_loss)), 100});
+    if (has_train) parts.push_back({"train " + strong(loss_text(status.train_loss)), 90});
+    if (has_validation) parts.push_back({"val " + strong(loss_text(status.validation_loss)), 100});
     if (has_train || has_validation) parts.push_back({faint(loss_unit), 10, true});
     if (status.units_per_second > 0)
         parts.push_back({fmt::format("{} {}", compact_number(status.units_per_second), speed_unit), 30});

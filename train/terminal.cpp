@@ -116,6 +116,23 @@ std::string without_controls(std::string_view text) {
     return safe;
 }
 
+bool help_shown(int argc, const char* const* argv, std::string_view usage) {
+    for (int i = 1; i < argc; ++i) {
+        if (argv[i] != std::string_view("--help") && argv[i] != std::string_view("-h")) continue;
+        fmt::print("usage: {}\n", usage);
+        check_output();
+        return true;
+    }
+    int least = 0, most = 0;
+    for (std::size_t at = usage.find(' '); at != usage.npos; at = usage.find(' ', at + 1)) {
+        ++most;
+        if (usage.substr(at + 1, 1) != "[") ++least;
+    }
+    if (argc - 1 < least) throw UsageError(fmt::format("too few arguments; usage: {}", usage));
+    if (argc - 1 > most) throw UsageError(fmt::format("too many arguments; usage: {}", usage));
+    return false;
+}
+
 void check_output() {
     errno = 0;
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;

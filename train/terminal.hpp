@@ -1,4 +1,5 @@
-// What the place that text goes to can do: whether it is a terminal, how wide, with which characters and colours.
+// What the place that text goes to can do: whether it is a terminal, how wide, with which characters and colours. And how
+// a small program begins, with its arguments, and ends, with its output.
 #pragma once
 
 #include <string>
@@ -24,6 +25,11 @@ int columns_of(std::string_view text);
 /// Text that is safe to show: control characters but newline and tabulator become '?', so that what a model wrote cannot
 /// move the cursor or change colours.
 std::string without_controls(std::string_view text);
+
+/// At the beginning of a program: true if it is asked for help, by --help or -h, which is then printed. `usage` is the
+/// program's name and a word for each argument, in brackets if it may be left out: "min_char_rnn FILE [STEPS [RATE]]".
+/// UsageError, with the usage, if there are too few arguments or too many.
+bool help_shown(int argc, const char* const* argv, std::string_view usage);
 
 /// At the end of a program: IoError if not all that was printed to stdout has arrived, as on a disk that is full.
 void check_output();

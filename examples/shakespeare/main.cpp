@@ -9,6 +9,8 @@
 #include "sample.hpp"
 #include "train.hpp"
 
+#include <unroll/autograd/kernels/kernels.hpp>
+#include <unroll/autograd/threads.hpp>
 #include <unroll/train/terminal.hpp>
 
 #include <fmt/format.h>
@@ -32,7 +34,10 @@ int main(int argc, char** argv) {
     try {
         const std::optional<Command> command = read_command_line(argc, argv);
         int code = 0;
-        if (command)
+        if (command) {
+            // What the environment asks for is refused, if it is, before anything is done.
+            unroll::num_threads();
+            unroll::detail::kernels();
             code = std::visit(
                 [&](const auto& options) {
                     if constexpr (requires { run(options, std::string()); })
@@ -41,6 +46,7 @@ int main(int argc, char** argv) {
                         return run(options);
                 },
                 *command);
+        }
         unroll::check_output();
         return code;
     } catch (const WrongUse& error) {

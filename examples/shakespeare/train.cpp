@@ -47,6 +47,11 @@ std::string shell_word(const std::string& text) {
     return quoted + "'";
 }
 
+/// "1 layer", "2 layers".
+std::string counted(auto number, std::string_view what) {
+    return fmt::format("{} {}{}", number, what, number == 1 ? "" : "s");
+}
+
 /// Tells one text from another.
 std::uint64_t fingerprint_of(const IntTensor& ids) { return unroll::detail::Fnv1a().take_each(ids).hash; }
 
@@ -166,10 +171,10 @@ void Run::introduce() {
     fmt::print("text        {}, {} distinct characters\n", options_.data.string(), corpus_.vocabulary.size());
     fmt::print("            {}\n", corpus_.split.train.describe());
     if (!corpus_.split.validation.empty()) fmt::print("            {}\n", corpus_.split.validation.describe());
-    fmt::print("network     {} with {} layer{} of {}, embedding {}, {} weights\n", m.cell, m.layers,
-               m.layers == 1 ? "" : "s", m.hidden, m.embed, with_commas(trainer_.store().parameter_count()));
-    fmt::print("training    {} streams of {} characters a step, {} thread{}\n", options_.recipe.batch,
-               options_.recipe.seq_len, num_threads(), num_threads() == 1 ? "" : "s");
+    fmt::print("network     {} with {} of {}, embedding {}, {} weights\n", m.cell, counted(m.layers, "layer"), m.hidden,
+               m.embed, with_commas(trainer_.store().parameter_count()));
+    fmt::print("training    {} of {} a step, {}\n", counted(options_.recipe.batch, "stream"),
+               counted(options_.recipe.seq_len, "character"), counted(num_threads(), "thread"));
     fmt::print("folder      {}\n\n", folder_.path.string());
     if (trainer_.steps() > 0) fmt::print("going on after step {}\n", with_commas(trainer_.steps()));
     std::fflush(stdout);
@@ -188,8 +193,8 @@ void Run::measure() {
     if (seconds < std::min(4.0, 0.05 * budget) && trainer_.limit() > affordable / 2) return;
     trainer_.set_total_steps(affordable);
     if (trainer_.total_steps() == affordable)
-        bar_.print(fmt::format("{} steps: about as many as {} minutes allow at this speed",
-                               with_commas(trainer_.total_steps()), options_.recipe.minutes));
+        bar_.print(fmt::format("{} steps: about as many as {} allow at this speed", with_commas(trainer_.total_steps()),
+                               counted(options_.recipe.minutes, "minute")));
 }
 
 /// Once the number of steps is known, so is when to do what. Where it is to be measured, the plan is made for the most that

@@ -27,9 +27,19 @@ protected:
 };
 
 TEST_F(TextFile, ComesBackByteByByte) {
-    const std::string bytes = std::string("\xEF\xBB\xBFline\r\n\0\xFF", 12) + std::string(100000, 'x');
+    const std::string bytes = std::string("line\r\n\0\xFF\xEF\xBB\xBF", 12) + std::string(100000, 'x');
     std::ofstream(folder_ / "f", std::ios::binary) << bytes;
     EXPECT_EQ(read_text_file(folder_ / "f"), bytes);
+}
+
+TEST_F(TextFile, AByteOrderMarkAtTheBeginningIsNotText) {
+    const std::string mark = "\xEF\xBB\xBF", file = (folder_ / "f").string();
+    for (const std::string text : {"line\n", "x", "\xEF\xBB", "\xEF\xBB\xBF"}) {
+        std::ofstream(file, std::ios::binary) << mark << text;
+        EXPECT_EQ(read_text_file(file), text);
+    }
+    std::ofstream(file, std::ios::binary) << mark;
+    EXPECT_EQ(io_error(file), "cannot read '" + file + "': it is empty");
 }
 
 TEST_F(TextFile, APipeIsReadToItsEnd) {

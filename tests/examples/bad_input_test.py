@@ -7,6 +7,7 @@ import resource
 import struct
 import subprocess
 import unittest
+import unittest.mock
 
 from example_case import PLAY, ExampleCase, content_of
 
@@ -30,7 +31,7 @@ class BadInput(ExampleCase):
         """Runs into one line of error; no file is changed and none appears."""
         before = content_of(self.folder)
         result = self.run_example("shakespeare", *arguments, expect=None)
-        self.assertEqual(result.returncode, code, f"{arguments}: {result.stdout}{result.stderr}")
+        self.assertEqual((result.returncode, result.stdout), (code, ""), f"{arguments}: {result.stderr}")
         self.assert_one_line(result.stderr, "shakespeare: ", *words)
         self.assertEqual(content_of(self.folder), before)
 
@@ -80,6 +81,19 @@ class BadInput(ExampleCase):
         for arguments, word in cases:
             with self.subTest(arguments):
                 self.refuse(arguments, WRONG_USE, word)
+
+    def test_the_environment(self):
+        for variable, value, word in [("UNROLL_NUM_THREADS", "abc", "must be a number from 1 to 1024"), ("UNROLL_ISA", "abc", "is not available")]:
+            with unittest.mock.patch.dict(os.environ, {variable: value}):
+                for arguments in [
+                    ["train", "--data", PLAY, *TINY, "--out", "new"],
+                    ["train", "--data", PLAY, *TINY, "--out", "new", "--threads", 1],
+                    ["sample", "--model", self.model],
+                    ["eval", "--model", self.model, "--data", PLAY],
+                    ["inspect", self.model],
+                ]:
+                    with self.subTest(variable, arguments=arguments):
+                        self.refuse(arguments, ERROR, variable, word)
 
     def test_texts(self):
         text = self.folder / "text.txt"

@@ -51,16 +51,30 @@ class BadArguments(ExampleCase):
         for program, arguments, word in [
             ("hello", ["x"], "the learning rate must be a number; got 'x'"),
             ("hello", ["nan"], "lr"),
+            ("hello", [1e39], "the network has diverged: try a smaller learning rate"),
             ("custom_cell", ["0.1x"], "the learning rate must be a number; got '0.1x'"),
             ("custom_cell", ["nan"], "lr"),
             ("min_char_rnn", [PLAY, "many"], "the number of steps must be a whole number, 0 or more; got 'many'"),
             ("min_char_rnn", [PLAY, -1], "the number of steps"),
             ("min_char_rnn", [PLAY, 1, "nan"], "lr"),
-            ("min_char_rnn", [], "usage"),
+            ("min_char_rnn", [], "too few arguments; usage: min_char_rnn FILE [STEPS [LEARNING_RATE]]"),
+            ("hello", [0.03, 7], "too many arguments; usage: hello [LEARNING_RATE]"),
+            ("custom_cell", [0.003, 7], "too many arguments; usage: custom_cell [LEARNING_RATE]"),
+            ("min_char_rnn", [PLAY, 1, 0.1, 7], "too many arguments; usage: min_char_rnn FILE"),
             ("min_char_rnn", ["absent.txt"], "absent.txt"),
         ]:
             with self.subTest(program=program, arguments=arguments):
                 self.assert_one_line(self.run_example(program, *arguments, expect=1).stderr, program, word)
+
+
+class Help(ExampleCase):
+    def test_is_the_usage(self):
+        for program, arguments in [("hello", " [LEARNING_RATE]"), ("custom_cell", " [LEARNING_RATE]"),
+                                   ("min_char_rnn", " FILE [STEPS [LEARNING_RATE]]")]:
+            for given in ["--help"], ["-h"], [1, "--help"]:
+                with self.subTest(program=program, given=given):
+                    result = self.run_example(program, *given)
+                    self.assertEqual((result.stdout, result.stderr), (f"usage: {program}{arguments}\n", ""))
 
 
 class Output(ExampleCase):

@@ -181,6 +181,11 @@ class Options(ExampleCase):
         self.assertEqual(rates[0], rates[1])
         self.assertEqual(len(rates[0]), 8)  # each step is validated, and so logged
 
+    def test_one_of_a_kind_is_said_so(self):
+        printed = self.train("--layers", 1, "--batch", 1, "--seq-len", 1, "--threads", 1, "--steps", 2).stdout
+        self.assertIn("lstm with 1 layer of 16, ", printed)
+        self.assertIn("1 stream of 1 character a step, 1 thread\n", printed)
+
     def test_zero_minutes_are_no_limit(self):
         command = self.command("shakespeare", "train", *self.TINY, "--minutes", 0, "--validate-every", 20, "--out", "run")
         with subprocess.Popen(command, cwd=self.folder, stdout=subprocess.PIPE, text=True) as process:

@@ -66,6 +66,12 @@ TEST(ProgressLine, WhatIsNotKnownIsLeftOut) {
     EXPECT_EQ(line_of({}, {.interactive = true, .width = 80}), "");
 }
 
+TEST(ProgressLine, HugeLossesStayShort) {
+    EXPECT_EQ(line_of({.train_loss = 1.8449e27, .validation_loss = INFINITY}, {.interactive = true, .width = 80}),
+              "train 1.845e+27  val inf nats/char");
+    EXPECT_EQ(line_of({.train_loss = 14316.71}, {.interactive = true, .width = 80}), "train 14316.710 nats/char");
+}
+
 TEST(ProgressLine, ABarFillsWithTheFraction) {
     const Terminal terminal{.interactive = true, .width = 16};
     const auto bar = [&](double fraction) { return line_of({.fraction = fraction}, terminal); };

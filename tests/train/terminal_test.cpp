@@ -1,4 +1,5 @@
 // Measuring text, making it safe, and looking at what is no terminal.
+#include <unroll/autograd/error.hpp>
 #include <unroll/tests/support/error_message.hpp>
 #include <unroll/tests/support/temporary_folder.hpp>
 #include <unroll/train/terminal.hpp>
@@ -7,6 +8,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -16,6 +20,7 @@ namespace {
 
 using unroll::check_output;
 using unroll::columns_of;
+using unroll::help_shown;
 using unroll::inspect_terminal;
 using unroll::without_controls;
 using unroll::test::holds_in_child;
@@ -37,6 +42,33 @@ TEST(Terminal, ControlCharactersAreReplaced) {
     EXPECT_EQ(without_controls("\x1b[2J\r\x07\x7f"), "?[2J???");
     EXPECT_EQ(without_controls("\u009b31m"), "?31m");
     EXPECT_EQ(without_controls("é三😀"), "é三😀");
+}
+
+TEST(Terminal, ArgumentsAreThoseOfTheUsage) {
+    const auto said = [](std::vector<const char*> arguments, std::string_view usage) {
+        arguments.insert(arguments.begin(), "/bin/program");
+        return unroll::test::error_message<unroll::UsageError>(
+            [&] { EXPECT_FALSE(help_shown(static_cast<int>(arguments.size()), arguments.data(), usage)); });
+    };
+    const std::string none = "no such error";
+    EXPECT_EQ(said({}, "p"), none);
+    EXPECT_EQ(said({"x"}, "p"), "too many arguments; usage: p");
+    EXPECT_EQ(said({}, "p [X]"), none);
+    EXPECT_EQ(said({"x"}, "p [X]"), none);
+    EXPECT_EQ(said({"x", "y"}, "p [X]"), "too many arguments; usage: p [X]");
+    EXPECT_EQ(said({"x"}, "p X Y [Z [A]]"), "too few arguments; usage: p X Y [Z [A]]");
+    EXPECT_EQ(said({"x", "y"}, "p X Y [Z [A]]"), none);
+    EXPECT_EQ(said({"x", "y", "z", ""}, "p X Y [Z [A]]"), none);
+    EXPECT_EQ(said({"x", "y", "z", "a", "b"}, "p X Y [Z [A]]"), "too many arguments; usage: p X Y [Z [A]]");
+}
+
+TEST(Terminal, HelpIsTheUsageWhateverElseIsGiven) {
+    for (const std::vector<const char*>& arguments :
+         {std::vector{"p", "--help"}, {"p", "-h"}, {"p", "x", "y", "--help"}}) {
+        testing::internal::CaptureStdout();
+        EXPECT_TRUE(help_shown(static_cast<int>(arguments.size()), arguments.data(), "p X"));
+        EXPECT_EQ(testing::internal::GetCapturedStdout(), "usage: p X\n");
+    }
 }
 
 TEST(Terminal, OutputThatIsLostIsAnError) {
