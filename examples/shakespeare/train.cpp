@@ -252,6 +252,8 @@ void Run::validate() {
     const bool measured = !corpus_.split.validation.empty();
     if (measured) {
         validation_loss_ = evaluate(trainer_.model(), corpus_.validation(), Precision::estimate).loss;
+        // Where every value is looked at, the next training step says which one it was.
+        if (!std::isfinite(validation_loss_) && options_.check_finite && !trainer_.finished()) return;
         if (!std::isfinite(validation_loss_))
             throw Diverged(fmt::format("training has diverged: the validation loss after step {} is not finite; try a "
                                        "smaller --lr, or --check-finite to see where it begins",
