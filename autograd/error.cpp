@@ -8,6 +8,7 @@
 #include <mutex>
 #include <system_error>
 #include <unordered_map>
+#include <vector>
 
 namespace unroll::detail {
 
@@ -57,13 +58,15 @@ std::string place_suffix(Place place) {
 }
 
 void fail_shape(std::string_view op, std::string_view rule, std::initializer_list<Shape> operands) {
-    fail_shape(op, rule, operands.begin(), operands.size());
+    std::vector<const Shape*> each;
+    for (const Shape& shape : operands) each.push_back(&shape);
+    fail_shape(op, rule, each.data(), each.size());
 }
 
-void fail_shape(std::string_view op, std::string_view rule, const Shape* operands, std::size_t count) {
+void fail_shape(std::string_view op, std::string_view rule, const Shape* const* operands, std::size_t count) {
     std::string list;
     for (std::size_t i = 0; i < count && i < 8; ++i)
-        list += (i == 0 ? "" : i + 1 == count ? " and " : ", ") + to_string(operands[i]);
+        list += (i == 0 ? "" : i + 1 == count ? " and " : ", ") + to_string(*operands[i]);
     if (count > 8) list += fmt::format(", … ({} operands)", count);
     fail_shape(op, fmt::format("{}; got {}", rule, list));
 }

@@ -82,7 +82,8 @@ std::string place_suffix(Place place);
 
 /// Throws ShapeError: "[op] rule; got (2, 3) and (4, 5) (in model.rnn, time step 3)".
 [[noreturn]] void fail_shape(std::string_view op, std::string_view rule, std::initializer_list<Shape> operands);
-[[noreturn]] void fail_shape(std::string_view op, std::string_view rule, const Shape* operands, std::size_t count);
+[[noreturn]] void fail_shape(std::string_view op, std::string_view rule, const Shape* const* operands,
+                             std::size_t count);
 /// Throw with the op's or layer's name before and the place after the message.
 [[noreturn]] void fail_shape(std::string_view op, std::string_view message);
 [[noreturn]] void fail_value(std::string_view op, std::string_view message);

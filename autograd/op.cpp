@@ -1,5 +1,7 @@
 // What ops see: operands and outputs in forward, saved values and gradients in backward.
 #include <unroll/autograd/op.hpp>
+
+#include <unroll/autograd/detail/backward_access.hpp>
 #include <unroll/autograd/parameter.hpp>
 #include <unroll/autograd/profile.hpp>
 #include <unroll/autograd/tape.hpp>
@@ -13,17 +15,6 @@
 #include <utility>
 
 namespace unroll {
-namespace {
-
-/// Number of bits set; a few at most, and no instruction that every processor has counts them.
-int bits_in(std::uint64_t mask) noexcept {
-    int count = 0;
-    for (; mask; mask &= mask - 1) ++count;
-    return count;
-}
-
-}  // namespace
-
 void Shapes::fail_output() const {
     if (equal_) detail::fail_usage(op_, "infer calls output after outputs");
     detail::fail_usage(op_, fmt::format("infer calls output more than {} times: call outputs(count, shape)", kMost));
@@ -37,45 +28,29 @@ void fail_output_count(std::string_view op, Index given, Index asked) {
                            given, asked));
 }
 
-template <class Real>
-InputShapes<Real>::InputShapes(std::string_view op, std::span<Var<Real>> in) {
-    shapes_ = in.size() <= kFew ? reinterpret_cast<Shape*>(few_)
-                                : static_cast<Shape*>(pool_allocate(in.size() * sizeof(Shape)));
-    for (std::size_t i = 0; i < in.size(); ++i) {
-        if (!in[i]) {
-            if (shapes_ != reinterpret_cast<Shape*>(few_)) pool_free(shapes_);
-            fail_usage(op, "operand " + std::to_string(i) + " is an empty Var");
-        }
-        new (&shapes_[i]) Shape(in[i].internal()->shape);
-    }
+void fail_empty_operand(std::string_view op, std::size_t number) {
+    fail_usage(op, fmt::format("operand {} is an empty Var", number));
 }
-
-template <class Real>
-InputShapes<Real>::~InputShapes() {
-    if (shapes_ != reinterpret_cast<Shape*>(few_)) pool_free(shapes_);
-}
-
-template class InputShapes<float>;
-template class InputShapes<double>;
-template class InputShapes<Dual<double>>;
 
 }  // namespace detail
 
 // ---- Forward ----
 
 namespace {
-/// Memory for the elements of a value; of what is recorded in a loop, the slice of a slab.
+/// A value of this shape with memory for its elements; of what is recorded in a loop, the slice of a slab.
 template <class Real>
-void allocate(detail::Value<Real>& value, bool recorded) {
-    const std::size_t bytes = static_cast<std::size_t>(value.shape.size()) * sizeof(Real);
-    void* data = nullptr;
-    if (recorded)
-        if (detail::SlabScope* slabs = detail::SlabScope::current()) value.block = slabs->allocate(bytes, &data);
-    if (!value.block) {
-        value.block = detail::BlockRef::adopt(detail::Block::make(bytes));
-        data = value.block->template as<void>();
+detail::Value<Real>* new_value(const Shape& shape, bool recorded) {
+    if (detail::SlabScope* slabs = recorded ? detail::SlabScope::current() : nullptr) {
+        void* data = nullptr;
+        if (detail::BlockRef block = slabs->allocate(static_cast<std::size_t>(shape.size()) * sizeof(Real), &data)) {
+            detail::Value<Real>* value = detail::Value<Real>::make();
+            value->shape = shape;
+            value->data = static_cast<Real*>(data);
+            value->block = std::move(block);
+            return value;
+        }
     }
-    value.data = static_cast<Real*>(data);
+    return detail::Value<Real>::make(shape);
 }
 
 // When the op that is computing on this thread saw its operands; read by a Profile alone.
@@ -111,41 +86,41 @@ bool Forward<Real>::needs_far(Index i) const noexcept {
 }
 
 template <class Real>
-detail::Value<Real>* Forward<Real>::new_output(Index k) {
-    auto* value = detail::Value<Real>::make();
-    value->shape = shapes_.out(k);
+detail::Value<Real>& Forward<Real>::put_output(Index k, detail::Value<Real>* value) {
     out_[static_cast<std::size_t>(k)] = Var<Real>::from(detail::ValueRef<Real>::adopt(value));
+    return *value;
+}
+
+template <class Real>
+detail::Value<Real>& Forward<Real>::reading_output(Index k, const detail::Value<Real>& from, Real* data) {
+    detail::Value<Real>& value = put_output(k, detail::Value<Real>::make());
+    value.shape = shapes_.out(k);
+    value.read(from, data);
     return value;
 }
 
 template <class Real>
 Real* Forward<Real>::out(Index k) {
     if (auto* made = out_[static_cast<std::size_t>(k)].internal()) return made->data;
-    detail::Value<Real>* value = new_output(k);
-    allocate(*value, tape_ != nullptr);
-    value->exclusive = true;
-    return value->data;
+    detail::Value<Real>& value = put_output(k, new_value<Real>(shapes_.out(k), tape_ != nullptr));
+    value.exclusive = true;
+    return value.data;
 }
 
 template <class Real>
 Real* Forward<Real>::save(const Shape& shape) {
     if (saved_count_ == kMostSaved)
         detail::fail_usage(shapes_.op(), fmt::format("forward may save at most {} arrays", kMostSaved));
-    auto value = detail::ValueRef<Real>::adopt(detail::Value<Real>::make());
-    value->shape = shape;
-    allocate(*value, tape_ != nullptr);
-    Real* const memory = value->data;
-    saved_[saved_count_++] = value.leak();
-    return memory;
+    detail::Value<Real>* const value = new_value<Real>(shape, tape_ != nullptr);
+    saved_[saved_count_++] = value;
+    return value->data;
 }
 
 template <class Real>
 void Forward<Real>::share(Index k, Index i, Index offset) {
     detail::Value<Real>& from = input(i);
     if (from.exclusive) from.exclusive = false;  // a parameter's value, read by several threads, is not written
-    detail::Value<Real>* value = new_output(k);
-    value->read(from, from.data + offset);
-    value->zero = from.zero;
+    reading_output(k, from, from.data + offset).zero = from.zero;
 }
 
 template <class Real>
@@ -159,17 +134,13 @@ template <class Real>
 bool Forward<Real>::take(Index k, Index i) {
     if (!last_handle(i)) return false;
     detail::Value<Real>& from = input(i);
-    detail::Value<Real>* value = new_output(k);
-    value->read(from, from.data);
-    value->exclusive = true;
+    reading_output(k, from, from.data).exclusive = true;
     return true;
 }
 
 template <class Real>
 void Forward<Real>::place(Index k, const detail::Value<Real>& from, Real* data, bool exclusive) {
-    detail::Value<Real>* value = new_output(k);
-    value->read(from, data);
-    value->exclusive = exclusive;
+    reading_output(k, from, data).exclusive = exclusive;
 }
 
 template <class Real>
@@ -195,8 +166,8 @@ void Forward<Real>::commit(void* op) {
                 Tape<Real>::fail_non_finite(info_.name(op), tape_ ? tape_->end_number_ : -1, detail::current_place(),
                                             "forward made a value that is not finite");
     if (!tape_) return;
-    const auto saved =
-        static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) + static_cast<int>(saved_count_));
+    const auto saved = static_cast<std::uint32_t>(detail::bits_in(saved_in_) + detail::bits_in(saved_out_) +
+                                                  static_cast<int>(saved_count_));
     detail::Node* node =
         tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()), static_cast<std::uint32_t>(out_.size()), saved);
     node->saved_in = saved_in_;
@@ -238,102 +209,29 @@ void Forward<Real>::commit(void* op) {
 
 // ---- Backward ----
 
-namespace {
+namespace detail {
 
 template <class Real>
-std::string_view op_name(detail::Node& node) {
-    return static_cast<const detail::OpInfo<Real>*>(node.info)->name(node.op());
-}
-
-/// Input or output `number` (`what` says which), of those in `mask`, which stand behind `before` other saved values.
-template <class Real>
-detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before,
-                                 std::string_view what) {
-    if (number >= 64 || !(mask >> number & 1))
-        detail::fail_usage(
-            op_name<Real>(node),
-            fmt::format("backward reads {}put {}, which forward did not save: call save_{}", what, number, what));
-    const int place = before + bits_in(mask & ((std::uint64_t{1} << number) - 1));
-    return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
+void fail_not_saved(Node& node, Index number, std::string_view what) {
+    fail_usage(static_cast<const OpInfo<Real>*>(node.info)->name(node.op()),
+               fmt::format("backward reads {}put {}, which forward did not save: call save_{}", what, number, what));
 }
 
 template <class Real>
-detail::Value<Real>* saved_in(detail::Node& node, Index i) {
-    return saved_value<Real>(node, node.saved_in, i, 0, "in");
-}
-template <class Real>
-detail::Value<Real>* saved_out(detail::Node& node, Index k) {
-    return saved_value<Real>(node, node.saved_out, k, bits_in(node.saved_in), "out");
+void fail_no_saved_array(Node& node, Index number, Index arrays) {
+    fail_usage(static_cast<const OpInfo<Real>*>(node.info)->name(node.op()),
+               fmt::format("backward reads saved array {}, and forward saved {} of them", number, arrays));
 }
 
-/// The j-th array that forward saved beside inputs and outputs.
-template <class Real>
-detail::Value<Real>* saved_array(detail::Node& node, Index j) {
-    const auto first = bits_in(node.saved_in) + bits_in(node.saved_out);
-    const Index arrays = static_cast<Index>(node.saved) - first;
-    if (j >= arrays)
-        detail::fail_usage(op_name<Real>(node),
-                           fmt::format("backward reads saved array {}, and forward saved {} of them", j, arrays));
-    return static_cast<detail::Value<Real>*>(node.saved_values()[first + j]);
-}
+#define UNROLL_INSTANTIATE(R)                                        \
+    template void fail_not_saved<R>(Node&, Index, std::string_view); \
+    template void fail_no_saved_array<R>(Node&, Index, Index);
+UNROLL_INSTANTIATE(float)
+UNROLL_INSTANTIATE(double)
+UNROLL_INSTANTIATE(Dual<double>)
+#undef UNROLL_INSTANTIATE
 
-}  // namespace
-
-template <class Real>
-Index Backward<Real>::inputs() const noexcept {
-    return node_.inputs;
-}
-
-template <class Real>
-Index Backward<Real>::outputs() const noexcept {
-    return node_.outputs;
-}
-
-template <class Real>
-View<Real> Backward<Real>::in(Index i) const {
-    const auto* v = saved_in<Real>(node_, i);
-    return {v->data, v->shape.size()};
-}
-
-template <class Real>
-View<Real> Backward<Real>::out(Index k) const {
-    const auto* v = saved_out<Real>(node_, k);
-    return {v->data, v->shape.size()};
-}
-
-template <class Real>
-View<Real> Backward<Real>::saved(Index j) const {
-    const auto* v = saved_array<Real>(node_, j);
-    return {v->data, v->shape.size()};
-}
-
-template <class Real>
-const Shape& Backward<Real>::in_shape(Index i) const {
-    const Index slot = node_.input_slots()[i];
-    if (slot >= 0) return tape_.slot(slot).shape;
-    return saved_in<Real>(node_, i)->shape;
-}
-
-template <class Real>
-const Shape& Backward<Real>::out_shape(Index k) const {
-    return tape_.slot(node_.first_output + k).shape;
-}
-
-template <class Real>
-const Shape& Backward<Real>::saved_in_shape(Index i) const {
-    return saved_in<Real>(node_, i)->shape;
-}
-
-template <class Real>
-bool Backward<Real>::same_slot(Index i, Index j) const noexcept {
-    return node_.input_slots()[i] == node_.input_slots()[j];
-}
-
-template <class Real>
-bool Backward<Real>::needs(Index i) const noexcept {
-    const Index slot = node_.input_slots()[i];
-    return slot >= 0 && tape_.slots_.contains(slot) && !(tape_.slot(slot).flags & detail::kGone);
-}
+}  // namespace detail
 
 template <class Real>
 bool Backward<Real>::is_parameter(Index i) const noexcept {
@@ -341,20 +239,8 @@ bool Backward<Real>::is_parameter(Index i) const noexcept {
 }
 
 template <class Real>
-View<Real> Backward<Real>::gout(Index k) const {
-    const detail::Slot<Real>& slot = tape_.slot(node_.first_output + k);
-    if (!(slot.flags & detail::kDense)) return {};
-    return {slot.grad, slot.shape.size()};
-}
-
-template <class Real>
 std::pair<Tape<Real>*, Index> Backward<Real>::home(Index i) const noexcept {
     return tape_.home(node_.input_slots()[i]);
-}
-
-template <class Real>
-Accumulator<Real> Backward<Real>::grad(Index i) {
-    return tape_.accumulate(node_.input_slots()[i]);
 }
 
 template <class Real>
@@ -428,9 +314,8 @@ void Backward<Real>::pass_joined() {
 
 template <class Real>
 detail::Pending<Real>& Backward<Real>::add_pending(Tape<Real>& tape, Index number) {
-    const auto added = static_cast<std::int32_t>(tape.pending_.add());
-    detail::Pending<Real>& p = tape.pending_[added];
-    p.older = std::exchange(tape.slot(number).pending, added);
+    detail::Pending<Real>& p = tape.pending_.add();
+    p.older = std::exchange(tape.slot(number).pending, static_cast<std::int32_t>(tape.pending_.end_number() - 1));
     return p;
 }
 
@@ -486,24 +371,6 @@ template <class Real>
 void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, Index m, Index n) {
     const Accumulator<Real> place = grad(to);
     tape_.multiply_transposed(in_operand(weight), rows, m, n, gout(0).data, place.adding, place.data);
-}
-
-template <class Real>
-Operand<Real> Backward<Real>::in_operand(Index i) const {
-    const auto* v = saved_in<Real>(node_, i);
-    return {v->data, v->block.get()};
-}
-
-template <class Real>
-Operand<Real> Backward<Real>::out_operand(Index k) const {
-    const auto* v = saved_out<Real>(node_, k);
-    return {v->data, v->block.get()};
-}
-
-template <class Real>
-Operand<Real> Backward<Real>::saved_operand(Index j) const {
-    const auto* v = saved_array<Real>(node_, j);
-    return {v->data, v->block.get()};
 }
 
 template <class Real>

@@ -55,10 +55,10 @@ struct OpInfo {
 /// The operands' shapes, and the place where an op says the shapes of its outputs.
 class Shapes {
 public:
-    Shapes(std::string_view op, const Shape* in, Index count) noexcept : op_(op), in_(in), inputs_(count) {}
+    Shapes(std::string_view op, const Shape* const* in, Index count) noexcept : op_(op), in_(in), inputs_(count) {}
 
     Index inputs() const noexcept { return inputs_; }
-    const Shape& in(Index i) const noexcept { return in_[i]; }
+    const Shape& in(Index i) const noexcept { return *in_[i]; }
     /// Adds one output (at most sixteen this way).
     void output(const Shape& shape) {
         if (outputs_ == kMost || equal_) fail_output();
@@ -86,7 +86,7 @@ private:
     [[noreturn]] void fail_output() const;
 
     std::string_view op_;
-    const Shape* in_;
+    const Shape* const* in_;
     Index inputs_;
     static constexpr Index kMost = 16;
     static_assert(std::is_trivially_destructible_v<Shape>);
@@ -176,7 +176,9 @@ public:
 private:
     static constexpr std::size_t kMostSaved = 64;
     bool needs_far(Index i) const noexcept;
-    detail::Value<Real>* new_output(Index k);
+    detail::Value<Real>& put_output(Index k, detail::Value<Real>* value);
+    /// Output k, which reads the memory of another value from `data` on.
+    detail::Value<Real>& reading_output(Index k, const detail::Value<Real>& from, Real* data);
 
     const detail::OpInfo<Real>& info_;
     std::span<Var<Real>> in_;
@@ -288,38 +290,53 @@ constexpr OpInfo<Real> make_info() {
 template <class Real, class Op>
 inline constexpr OpInfo<Real> kOpInfo = make_info<Real, Op>();
 
-/// Shapes of operands without allocation for the usual few.
+/// UsageError: an operand is an empty Var.
+[[noreturn]] void fail_empty_operand(std::string_view op, std::size_t number);
+
+/// Where the operands' shapes are; without allocation for the usual few.
 template <class Real>
 class InputShapes {
 public:
-    InputShapes(std::string_view op, std::span<Var<Real>> in);
-    ~InputShapes();
+    InputShapes(std::string_view op, std::span<Var<Real>> in) {
+        for (std::size_t i = 0; i < in.size(); ++i)
+            if (!in[i]) fail_empty_operand(op, i);
+        if (in.size() > kFew) shapes_ = static_cast<const Shape**>(pool_allocate(in.size() * sizeof(const Shape*)));
+        for (std::size_t i = 0; i < in.size(); ++i) shapes_[i] = &in[i].internal()->shape;
+    }
+    ~InputShapes() {
+        if (shapes_ != few_) pool_free(shapes_);
+    }
     InputShapes(const InputShapes&) = delete;
     InputShapes& operator=(const InputShapes&) = delete;
-    const Shape* data() const noexcept { return shapes_; }
+    const Shape* const* data() const noexcept { return shapes_; }
 
 private:
-    static constexpr std::size_t kFew = 4;
-    alignas(Shape) std::byte few_[kFew * sizeof(Shape)];
-    Shape* shapes_;
+    static constexpr std::size_t kFew = 8;
+    const Shape* few_[kFew];
+    const Shape** shapes_ = few_;
 };
+
+/// apply_all without copying the op, which is moved from if it is recorded.
+template <class Real, class Op>
+void run_op(Op& op, std::span<Var<Real>> in, std::span<Var<Real>> out) {
+    const std::string_view name = kOpInfo<Real, Op>.name(&op);
+    InputShapes<Real> in_shapes(name, in);
+    Shapes shapes(name, in_shapes.data(), static_cast<Index>(in.size()));
+    op.infer(shapes);
+    if (static_cast<Index>(out.size()) != shapes.outputs())
+        fail_output_count(name, shapes.outputs(), static_cast<Index>(out.size()));
+    Forward<Real> forward(kOpInfo<Real, Op>, in, out, shapes);
+    op.forward(forward);
+    forward.commit(&op);
+}
 
 }  // namespace detail
 
 /// Runs an op on `in` and records it; handles that are moved in let the op reuse their memory, and the tape may keep the
-/// handles themselves, which are then empty.
-/// After an exception nothing has changed.
+/// handles themselves, which are then empty. After an exception nothing has changed.
 template <class Real, class Op>
 void apply_all(Op op, std::span<Var<Real>> in, std::span<Var<Real>> out) {
-    const std::string_view name = detail::kOpInfo<Real, Op>.name(&op);
-    detail::InputShapes<Real> in_shapes(name, in);
-    Shapes shapes(name, in_shapes.data(), static_cast<Index>(in.size()));
-    op.infer(shapes);
-    if (static_cast<Index>(out.size()) != shapes.outputs())
-        detail::fail_output_count(name, shapes.outputs(), static_cast<Index>(out.size()));
-    Forward<Real> forward(detail::kOpInfo<Real, Op>, in, out, shapes);
-    op.forward(forward);
-    forward.commit(&op);
+    detail::run_op<Real>(op, in, out);
 }
 
 /// The same for an op with one output.
@@ -327,7 +344,7 @@ template <class Op, class Real, class... Vars>
 Var<Real> apply(Op op, Var<Real> first, Vars... more) {
     std::array<Var<Real>, 1 + sizeof...(Vars)> in{std::move(first), std::move(more)...};
     std::array<Var<Real>, 1> out;
-    apply_all<Real>(std::move(op), std::span<Var<Real>>(in), std::span<Var<Real>>(out));
+    detail::run_op<Real>(op, in, out);
     return std::move(out[0]);
 }
 

@@ -228,16 +228,19 @@ void pool_free(void* memory) noexcept {
 
 #endif
 
-Block* Block::make(std::size_t bytes) {
-    Block* block = new (pool_allocate(sizeof(Block) + bytes)) Block;
+Block* Block::make_behind(std::size_t before, std::size_t bytes) {
+    char* const piece = static_cast<char*>(pool_allocate(before + sizeof(Block) + bytes));
+    Block* block = new (piece + before) Block;
+    block->before = static_cast<std::uint32_t>(before);
     block->bytes = bytes;
     return block;
 }
 
 void Block::destroy(Block* block) noexcept {
     SlabRef::release(block->slab);
+    void* const piece = block->piece();
     block->~Block();
-    pool_free(block);
+    pool_free(piece);
 }
 
 }  // namespace detail

@@ -72,15 +72,15 @@ public:
     std::int64_t end_number() const noexcept { return end_; }
     bool contains(std::int64_t number) const noexcept { return number >= 0 && number < end_; }
 
-    /// Adds one and returns its number.
-    std::int64_t add() {
+    /// Adds one, which has the last number.
+    template <class... Arguments>
+    T& add(Arguments&&... arguments) {
         const std::int64_t chunk = end_ / kPerChunk;
         if (chunk == static_cast<std::int64_t>(chunks_.size())) {
             void* memory = pool_allocate(sizeof(T) * kPerChunk);
             chunks_.push_back(static_cast<T*>(memory));
         }
-        new (static_cast<void*>(&chunks_[chunk][end_ % kPerChunk])) T();
-        return end_++;
+        return *new (static_cast<void*>(&chunks_[chunk][end_++ % kPerChunk])) T(std::forward<Arguments>(arguments)...);
     }
     T& operator[](std::int64_t number) noexcept { return chunks_[number / kPerChunk][number % kPerChunk]; }
     const T& operator[](std::int64_t number) const noexcept { return chunks_[number / kPerChunk][number % kPerChunk]; }

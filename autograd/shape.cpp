@@ -22,21 +22,28 @@ void Shape::check() const {
     if (size > 0x1p48) detail::fail_shape("Shape", "an array has at most 2⁴⁸ elements", {*this});
 }
 
+void Shape::insert(std::size_t at, Index length) {
+    set_rank(rank_ + 1u);
+    for (std::size_t i = rank_ - 1u; i > at; --i) lengths_[i] = lengths_[i - 1];
+    lengths_[at] = length;
+    if (length > 1) check();
+}
+
+void Shape::erase(std::size_t at) noexcept {
+    --rank_;
+    for (std::size_t i = at; i < rank_; ++i) lengths_[i] = lengths_[i + 1];
+    lengths_[rank_] = 0;
+}
+
 Shape Shape::inserted(std::size_t at, Index length) const {
-    Shape out;
-    out.set_rank(rank_ + 1u);
-    for (std::size_t i = 0; i < at; ++i) out.lengths_[i] = lengths_[i];
-    out.lengths_[at] = length;
-    for (std::size_t i = at; i < rank_; ++i) out.lengths_[i + 1] = lengths_[i];
-    if (length > 1) out.check();
+    Shape out = *this;
+    out.insert(at, length);
     return out;
 }
 
-Shape Shape::erased(std::size_t at) const {
-    Shape out;
-    out.set_rank(rank_ - 1u);
-    for (std::size_t i = 0; i < at; ++i) out.lengths_[i] = lengths_[i];
-    for (std::size_t i = at + 1; i < rank_; ++i) out.lengths_[i - 1] = lengths_[i];
+Shape Shape::erased(std::size_t at) const noexcept {
+    Shape out = *this;
+    out.erase(at);
     return out;
 }
 

@@ -42,8 +42,9 @@ public:
     template <class Integer>
     Shape(const Integer* lengths, std::size_t rank) {
         set_rank(rank);
-        for (std::size_t i = 0; i < rank; ++i) lengths_[i] = static_cast<Index>(lengths[i]);
-        check();
+        Index bits = 0;
+        for (std::size_t i = 0; i < rank; ++i) bits |= lengths_[i] = static_cast<Index>(lengths[i]);
+        if (rank > 3 || bits >> 16 != 0) check();
     }
 
     std::size_t rank() const noexcept { return rank_; }
@@ -59,10 +60,14 @@ public:
     const Index* begin() const noexcept { return lengths_.data(); }
     const Index* end() const noexcept { return lengths_.data() + rank_; }
 
+    /// Puts one more axis before axis `at` (0 ≤ at ≤ rank).
+    void insert(std::size_t at, Index length);
+    /// Takes axis `at` away.
+    void erase(std::size_t at) noexcept;
     /// The same shape with one more axis before axis `at` (0 ≤ at ≤ rank).
     Shape inserted(std::size_t at, Index length) const;
     /// The same shape without axis `at`.
-    Shape erased(std::size_t at) const;
+    Shape erased(std::size_t at) const noexcept;
     /// The same shape with another length of axis `at`.
     Shape replaced(std::size_t at, Index length) const;
 

@@ -98,7 +98,8 @@ void Tape<Real>::run_sweep(bool keep) {
             detail::current_place() = node->place;
             const auto& info = *static_cast<const detail::OpInfo<Real>*>(node->info);
             Backward<Real> context(*this, *node);
-            const ProfileSpan span("backward", info.name(node->op()), node->place);
+            const std::string_view name = ProfileSpan::on() ? info.name(node->op()) : std::string_view();
+            const ProfileSpan span("backward", name, node->place);
             info.backward(node->op(), context);
             if (options_.check_finite) check_finite_gradients(*node);
         }

@@ -195,17 +195,13 @@ void Tape<Real>::drop_from(Index number) {
 
 template <class Real>
 Index Tape<Real>::new_slot(const Shape& shape, std::uint32_t flags) {
-    const Index number = slots_.add();
-    slots_[number].shape = shape;
-    slots_[number].flags = flags;
-    return number;
+    slots_.add(shape, flags);
+    return slots_.end_number() - 1;
 }
 
 template <class Real>
-bool Tape<Real>::needs(const detail::Value<Real>& value) const {
+bool Tape<Real>::needs_leaf(const detail::Value<Real>& value) const {
     if (value.parameter) return !value.parameter->frozen;
-    if (value.tape == 0) return false;
-    if (value.tape == id_) return slots_.contains(value.slot) && !(slots_[value.slot].flags & detail::kGone);
     for (const Tape* above = parent_; above; above = above->parent_)
         if (value.tape == above->id_) return above->needs(value);
     if (detail::tape_alive(value.tape))
@@ -221,8 +217,7 @@ Index Tape<Real>::slot_for(detail::Value<Real>& value) {
 }
 
 template <class Real>
-Index Tape<Real>::needed_slot(detail::Value<Real>& value, Index user) {
-    if (value.tape == id_ && !value.parameter) return value.slot;
+Index Tape<Real>::leaf_slot(detail::Value<Real>& value, Index user) {
     if (value.parameter) {
         for (Leaf& leaf : leaves_) {
             if (leaf.parameter != value.parameter) continue;

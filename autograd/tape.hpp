@@ -81,6 +81,8 @@ struct Slot {
     std::int32_t pending_rows = 0;
     Index captured = -1;  ///< slot of the parent tape that this one stands for
 
+    Slot(const Shape& of, std::uint32_t with) noexcept : shape(of), flags(with) {}
+
     /// Forgets the gradient and what waits for it.
     void release() noexcept {
         grad = nullptr;
@@ -213,9 +215,14 @@ public:
     Index slot_for(detail::Value<Real>& value);
     /// The same for a value that is known to need a gradient.
     /// @param user the node that uses it; −1: none
-    Index needed_slot(detail::Value<Real>& value, Index user = -1);
+    Index needed_slot(detail::Value<Real>& value, Index user = -1) {
+        return value.tape == id_ && !value.parameter ? value.slot : leaf_slot(value, user);
+    }
     /// The same without making anything.
-    bool needs(const detail::Value<Real>& value) const;
+    bool needs(const detail::Value<Real>& value) const {
+        if (value.parameter || (value.tape != id_ && value.tape != 0)) return needs_leaf(value);
+        return value.tape != 0 && slots_.contains(value.slot) && !(slots_[value.slot].flags & detail::kGone);
+    }
 
 private:
     friend class Forward<Real>;
@@ -254,6 +261,9 @@ private:
     void destroy_last() noexcept;
     void clear() noexcept;
     Index new_slot(const Shape& shape, std::uint32_t flags);
+    // Of what this tape has not recorded itself: parameters, and values of other tapes.
+    Index leaf_slot(detail::Value<Real>& value, Index user);
+    bool needs_leaf(const detail::Value<Real>& value) const;
     /// Node `user` of this tape keeps a parameter's memory, to which no gradient flows.
     void note_constant(const detail::VersionRef& version, Index user);
 

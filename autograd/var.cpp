@@ -11,9 +11,40 @@ detail::Value<Real>* detail::Value<Real>::make() {
 }
 
 template <class Real>
+detail::Value<Real>* detail::Value<Real>::make(const Shape& shape) {
+    static_assert(sizeof(Value) <= kBeforeBlock);
+    Block* const block = Block::make_behind(kBeforeBlock, static_cast<std::size_t>(shape.size()) * sizeof(Real));
+    Value* const value = new (block->piece()) Value;
+    value->in_piece = true;
+    value->data = block->template as<Real>();
+    value->block = BlockRef::adopt(block);
+    value->shape = shape;
+    return value;
+}
+
+template <class Real>
 void detail::Value<Real>::destroy(Value* value) noexcept {
+    if (!value->in_piece) {
+        value->~Value();
+        return pool_free(value);
+    }
+    Block* const first = value->first_block();
+    if (value->block.get() == first) value->block.leak();
     value->~Value();
-    pool_free(value);
+    BlockRef::release(first);
+}
+
+template <class Real>
+detail::Block* detail::Value<Real>::first_block() noexcept {
+    return reinterpret_cast<Block*>(reinterpret_cast<char*>(this) + kBeforeBlock);
+}
+
+template <class Real>
+void detail::Value<Real>::move_to(const BlockRef& other, Real* at) {
+    std::copy_n(data, shape.size(), at);
+    data = at;
+    if (in_piece && block.get() == first_block()) block.leak();  // until this value goes
+    block = other;
 }
 
 template <class Real>

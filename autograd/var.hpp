@@ -57,6 +57,7 @@ struct Value {
     std::atomic<std::uint32_t> references{1};
     bool exclusive = false;  ///< nobody else reads its memory: an op may reuse it when this is the last handle
     bool zero = false;       ///< known to be all zeros
+    bool in_piece = false;   ///< stands in the piece of memory of the block that it was made with, and holds on to it
     Real* data = nullptr;
     BlockRef block;  ///< keeps the memory; empty when it belongs to somebody who outlives the value
     Shape shape;
@@ -71,9 +72,17 @@ struct Value {
         version = from.version;
         data = at;
     }
+    /// Has its elements at another place from now on; they are copied there.
+    void move_to(const BlockRef& other, Real* at);
 
     static Value* make();
+    /// With memory for its elements, in the same piece.
+    static Value* make(const Shape& shape);
     static void destroy(Value* value) noexcept;
+
+private:
+    static constexpr std::size_t kBeforeBlock = 128;
+    Block* first_block() noexcept;  // of a value in_piece: the one that it was made with
 };
 
 template <class Real>

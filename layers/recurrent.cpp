@@ -33,10 +33,7 @@ void move_before(const SlabScope& slabs, Var<Real>& entered, const Var<Real>& fi
     Value<Real>& from = *entered.internal();
     const Value<Real>& to = *first.internal();
     void* place = slabs.before_first(to.block.get(), to.data);
-    if (!place) return;
-    std::copy_n(from.data, from.shape.size(), static_cast<Real*>(place));
-    from.data = static_cast<Real*>(place);
-    from.block = to.block;
+    if (place) from.move_to(to.block, static_cast<Real*>(place));
 }
 
 /// A (B, 1) mask by row: 1 where the row still runs at time step t.
@@ -94,25 +91,43 @@ struct Steps {
     std::size_t place(Index i) const noexcept { return static_cast<std::size_t>(time(i) - first_time()); }
 };
 
-/// Inputs and outputs are those of these steps, in the order of time.
+/// Steps of a loop at work. Inputs and outputs are those of these steps, in the order of time; the state becomes the last.
 template <class Real>
-void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, Vars<Real>& outputs,
-               const Loop<Real>& loop, const LoopOptions& options) {
-    std::optional<PackScope<Real>> packed;
-    if (steps.total >= 4) packed.emplace();
-    std::optional<SlabScope> slabs;
-    std::array<Var<Real>, 8> entered;
-    if (Tape<Real>::current() && steps.total > 1) {
-        if (steps.count() > 1) slabs.emplace(steps.count());
-        // Not where a checkpointed loop goes on: gradients would be added up in another order than without checkpoints.
-        for (std::size_t k = 0; steps.begin == 0 && k < state.size() && k < entered.size(); ++k) {
-            const bool zero = state[k].internal()->zero;
-            state[k] = apply(Enter<Real>{}, std::move(state[k]));
-            state[k].internal()->zero = zero;
-            entered[k] = state[k];
-        }
+struct StepRun {
+    std::span<Var<Real>> xs;
+    Steps steps;
+    std::span<Var<Real>> state, outputs;
+    const Loop<Real>& loop;
+    const LoopOptions& options;
+
+    /// In what several steps are worth: packed weights, and slabs. (Each stands on the stack of a function of its own,
+    /// which one step does not pay for.)
+    void run() const {
+        if (steps.total < 4) return run_in_slabs();
+        const PackScope<Real> packed;
+        run_in_slabs();
     }
-    Vars<Real> before;
+
+private:
+    void run_in_slabs() const {
+        if (!Tape<Real>::current() || steps.count() <= 1) return run_each(nullptr);
+        SlabScope slabs(steps.count());
+        run_each(&slabs);
+    }
+    void run_each(SlabScope* slabs) const;
+};
+
+template <class Real>
+void StepRun<Real>::run_each(SlabScope* slabs) const {
+    Vars<Real> entered, before;
+    // Not where a checkpointed loop goes on: gradients would be added up in another order than without checkpoints.
+    if (Tape<Real>::current() && steps.total > 1 && steps.begin == 0)
+        for (Var<Real>& s : state) {
+            const bool zero = s.internal()->zero;
+            s = apply(Enter<Real>{}, std::move(s));
+            s.internal()->zero = zero;
+            entered.push_back(s);
+        }
     const Index batch = state[0].shape()[0];
     for (Index i = steps.begin; i < steps.end; ++i) {
         const StepGuard guard(steps.time(i));
@@ -129,7 +144,7 @@ void run_steps(Vars<Real>& xs, const Steps& steps, std::span<Var<Real>> state, V
             output = choose(mask, state[0], Var<Real>(0));
         }
         if (slabs && i == steps.begin)
-            for (std::size_t k = 0; k < state.size() && k < entered.size(); ++k) {
+            for (std::size_t k = 0; k < entered.size(); ++k) {
                 const auto same = [&](const Var<Real>& s) { return s.data() == state[k].data(); };
                 // A cell may return one value as two states: the place before it is for the first of them.
                 if (std::none_of(state.begin(), state.begin() + static_cast<std::ptrdiff_t>(k), same))
@@ -159,7 +174,7 @@ Var<Real> run_segments(Var<Real> x, std::span<Var<Real>> state, const Loop<Real>
                 Vars<Real> xs = unbind(given[0]), outputs(xs.size()), s(given.begin() + 1, given.end());
                 LoopOptions own = options;
                 own.lengths = lengths.get();
-                run_steps<Real>(xs, steps, s, outputs, loop, own);
+                StepRun<Real>{xs, steps, s, outputs, loop, own}.run();
                 if (last_is_state) outputs.erase(outputs.begin() + (steps.reverse ? 0 : steps.count() - 1));
                 if (!outputs.empty()) s.push_back(stack(std::move(outputs)));
                 return s;
@@ -187,8 +202,14 @@ template <class Real>
 Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const Loop<Real>& loop, const LoopOptions& options) {
     if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, loop, options);
     const Index total = x.shape()[0];
+    const Steps all{0, total, total, options.reverse};
+    if (total == 1) {
+        Var<Real> only = squeeze(std::move(x), 0), output;
+        StepRun<Real>{{&only, 1}, all, state, {&output, 1}, loop, options}.run();
+        return unsqueeze(std::move(output), 0);
+    }
     Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
-    run_steps(xs, {0, total, total, options.reverse}, state, outputs, loop, options);
+    StepRun<Real>{xs, all, state, outputs, loop, options}.run();
     return stack(std::move(outputs));
 }
 
@@ -236,14 +257,12 @@ Var<Real> Loop<Real>::run(Var<Real> x, Var<Real>* state, const LoopOptions& opti
                        fmt::format("state {} must be ({}, {}) for this input", k, batch, shape_of_state(k)[1]),
                        {x.shape(), state[k].shape()});
     check_loop_options(x.shape(), options);
-    Vars<Real> own(state, state + states_);  // the caller's is replaced when all has gone well
     for (std::size_t k = 0; k < states_; ++k)
-        if (!own[k]) own[k] = zero_state<Real>(shape_of_state(k));
+        if (!state[k]) state[k] = zero_state<Real>(shape_of_state(k));
     if (options.lengths) x = without_padding(std::move(x), *options.lengths);
     if (!options.projected) x = project_input(std::move(x));
-    Var<Real> output = run_loop<Real>(std::move(x), own, *this, options);
+    Var<Real> output = run_loop<Real>(std::move(x), {state, states_}, *this, options);
     if (guard.first()) output = at_.leave(std::move(output));
-    std::move(own.begin(), own.end(), state);
     undo.keep();
     return output;
 }

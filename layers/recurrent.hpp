@@ -50,8 +50,8 @@ public:
     const Scope<Real>& scope() const noexcept { return at_; }
     /// How many arrays the state has.
     std::size_t states() const noexcept { return states_; }
-    /// Runs over x (T, B, …) from the arrays at `state`, where an empty Var stands for zeros; they become the final state.
-    /// @returns the first state array of all steps (T, B, H)
+    /// Runs over x (T, B, …) from the arrays at `state`, where an empty Var stands for zeros; they become the final state
+    /// (whatever stands there after an exception). @returns the first state array of all steps (T, B, H)
     Var<Real> run(Var<Real> x, Var<Real>* state, const LoopOptions& options) const;
     /// What the cell's `project` makes of x, as a call of its own.
     Var<Real> project(Var<Real> x) const;
@@ -117,12 +117,15 @@ public:
 
     Result operator()(Var<Real> x, std::optional<State> state = {}, const LoopOptions& options = {}) const {
         if (!state) state.emplace();
-        Var<Real> output = run(std::move(x), *state, options);
+        Var<Real> output = detail::Loop<Real>::run(std::move(x), state->data(), options);
         return {std::move(output), std::move(*state)};
     }
-    /// The same in place: empty Vars in `state` stand for zeros, and it becomes the final state.
+    /// The same in place: empty Vars in `state` stand for zeros, and it becomes the final state (after an exception it is
+    /// what it was).
     Var<Real> run(Var<Real> x, State& state, const LoopOptions& options = {}) const {
-        return detail::Loop<Real>::run(std::move(x), state.data(), options);
+        Result made = (*this)(std::move(x), state, options);
+        state = std::move(made.state);
+        return std::move(made.output);
     }
     /// What the cell's `project` makes of x (…, I), for LoopOptions::projected; x where the cell has none.
     using detail::Loop<Real>::project;

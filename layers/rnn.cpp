@@ -91,6 +91,10 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
         each.resize(static_cast<std::size_t>(num_layers_ * directions_));
         for (std::size_t k = 0; k < kStates; ++k) {
             if (!(*state)[k]) continue;  // this part of the state is missing: zero
+            if (each.size() == 1) {
+                each[0][k] = squeeze(std::move((*state)[k]), 0);
+                continue;
+            }
             Vars<Real> parts = unbind(std::move((*state)[k]));
             for (std::size_t i = 0; i < each.size(); ++i) each[i][k] = std::move(parts[i]);
         }
@@ -99,6 +103,10 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
     Output result;
     result.output = std::move(made.output);
     for (std::size_t k = 0; k < kStates; ++k) {
+        if (made.states.size() == 1) {
+            result.state[k] = unsqueeze(std::move(made.states[0][k]), 0);
+            continue;
+        }
         Vars<Real> parts;
         for (State& s : made.states) parts.push_back(std::move(s[k]));
         result.state[k] = stack(std::move(parts));

@@ -6,21 +6,30 @@
 
 namespace unroll::detail::UNROLL_ISA_NAMESPACE {
 
+// What is left behind the last whole vector of a row.
+enum class Rest { none, few, lanes };  // few: up to four
+
 // y[0 .. Panels * kLanes) of gemv_n, and `rest` < kLanes elements behind them, kept in registers while the rows of W pass by.
-template <int Panels, bool kRest>
+template <int Panels, Rest Kind>
 UNROLL_INLINE void gemv_n_panel(std::int64_t K, const float* x, const float* W, std::int64_t ldw, float beta, float* y,
                                 int rest) {
-    F sum[Panels + kRest];
+    constexpr bool kRest = Kind != Rest::none;
+    const auto load_rest = [rest](const float* p) UNROLL_INLINE_LAMBDA {
+        return Kind == Rest::few ? load_few(p, rest) : load_first(p, rest);
+    };
+    F sum[Panels > 0 ? Panels : 1], last = set(0.0f);  // apart: g++ would store all of them in every turn
     for (int p = 0; p < Panels; ++p) sum[p] = beta == 0.0f ? set(0.0f) : load(y + p * kLanes);
-    if (kRest) sum[Panels] = beta == 0.0f ? set(0.0f) : load_first(y + Panels * kLanes, rest);
+    if (kRest && beta != 0.0f) last = load_rest(y + Panels * kLanes);
     for (std::int64_t k = 0; k < K; ++k) {
         const F xk = set(x[k]);
+        // Rows that begin anywhere in a cache line are not foreseen by the processor.
+        for (int p = 0; kRest && p < Panels; ++p) __builtin_prefetch(W + 8 * ldw + p * kLanes);
         for (int p = 0; p < Panels; ++p) sum[p] = fma(xk, load(W + p * kLanes), sum[p]);
-        if (kRest) sum[Panels] = fma(xk, load_first(W + Panels * kLanes, rest), sum[Panels]);
+        if (kRest) last = fma(xk, load_rest(W + Panels * kLanes), last);
         W += ldw;
     }
     for (int p = 0; p < Panels; ++p) store(y + p * kLanes, sum[p]);
-    if (kRest) store_first(y + Panels * kLanes, sum[Panels], rest);
+    if (kRest) store_first(y + Panels * kLanes, last, rest);
 }
 
 // The last N < (Panels + 1) * kLanes elements of y at once: one panel of few columns would wait for every sum.
@@ -28,10 +37,12 @@ template <int Panels>
 UNROLL_INLINE void gemv_n_last(std::int64_t K, std::int64_t N, const float* x, const float* W, std::int64_t ldw,
                                float beta, float* y) {
     const int rest = static_cast<int>(N - Panels * kLanes);
-    if (rest > 0) {
-        gemv_n_panel<Panels, true>(K, x, W, ldw, beta, y, rest);
+    if (rest > 4) {
+        gemv_n_panel<Panels, Rest::lanes>(K, x, W, ldw, beta, y, rest);
+    } else if (rest > 0) {
+        gemv_n_panel<Panels, Rest::few>(K, x, W, ldw, beta, y, rest);
     } else if (rest == 0) {
-        gemv_n_panel<Panels, false>(K, x, W, ldw, beta, y, 0);
+        gemv_n_panel<Panels, Rest::none>(K, x, W, ldw, beta, y, 0);
     } else if constexpr (Panels > 0) {
         gemv_n_last<Panels - 1>(K, N, x, W, ldw, beta, y);
     }
@@ -70,7 +81,7 @@ static void gemv_n(std::int64_t K, std::int64_t N, const float* x, const float* 
         return;
     }
     std::int64_t n = 0;
-    for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8, false>(K, x, W + n, ldw, beta, y + n, 0);
+    for (; n + 8 * kLanes <= N; n += 8 * kLanes) gemv_n_panel<8, Rest::none>(K, x, W + n, ldw, beta, y + n, 0);
     gemv_n_last<7>(K, N - n, x, W + n, ldw, beta, y + n);
 }
 

@@ -277,6 +277,38 @@ struct PointwiseRun {
     }
 };
 
+// One row no longer than a vector. Every register is one, and all inputs are read before anything is written, so that
+// nothing need be planned, nor does a whole vector wait for the few lanes of it that were written just before.
+__attribute__((noinline)) static bool run_one_vector(const Instruction* code, int n_code, int n_inputs,
+                                                     const std::uint16_t* outputs, int n_outputs, int cols, bool column,
+                                                     const In* in, const Out* out) {
+    constexpr int kMost = 64;
+    if (n_inputs + n_code > kMost) return false;
+    const FirstLanes lanes{cols};
+    const bool whole = cols == kLanes;
+    alignas(64) float reg[kMost][kLanes];
+    const auto at = [&](int r) { return Operand{reg[r], 0}; };
+    for (int j = 0; j < n_inputs; ++j) {
+        const bool scalar = (column ? in[j].row_stride : in[j].col_stride) == 0;
+        store(reg[j], scalar ? set(*in[j].data) : whole ? load(in[j].data) : lanes.get(in[j].data));
+    }
+    for (int i = 0; i < n_code; ++i) {
+        const Instruction& s = code[i];
+        if (s.op == Opcode::constant) {
+            store(reg[n_inputs + i], set(static_cast<float>(s.value)));
+            continue;
+        }
+        kTileKernels[static_cast<int>(s.op)](at(n_inputs + i), at(s.a), at(s.b), at(s.c), 1, kLanes);
+    }
+    for (int k = 0; k < n_outputs; ++k) {
+        float* const to = out[k].data;
+        F y = load(reg[outputs[k]]);
+        if (out[k].accumulate) y = (whole ? load(to) : lanes.get(to)) + y;
+        whole ? store(to, y) : lanes.put(to, y);
+    }
+    return true;
+}
+
 // One row that is a single tile, with a slot for every register: what is left of the above when there is nothing to
 // plan. Small operands are many in recurrent networks at batch size 1. Returns false where it does not apply.
 __attribute__((noinline)) static bool run_one_tile(const Instruction* code, int n_code, int n_inputs,
@@ -372,6 +404,10 @@ static void run_pointwise(const Instruction* code, int n_code, int n_inputs, con
     const bool one_tile = rows == 1 && cols <= kTile;
     if (one_tile && n_code == 1 && n_outputs == 1 &&
         run_one_instruction(code[0], n_inputs, outputs[0], static_cast<int>(cols), column, in, out[0])) {
+        return;
+    }
+    if (one_tile && cols <= kLanes &&
+        run_one_vector(code, n_code, n_inputs, outputs, n_outputs, static_cast<int>(cols), column, in, out)) {
         return;
     }
     if (one_tile && run_one_tile(code, n_code, n_inputs, outputs, n_outputs, static_cast<int>(cols), column, in, out)) {

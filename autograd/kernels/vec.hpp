@@ -176,6 +176,17 @@ UNROLL_INLINE F keep_first(F x, int n, F rest) {
     return select(I{0, 1, 2, 3} < set_int(n), x, rest);
 #endif
 }
+// The same as load_first for n ≤ 4, by a load that seldom reaches into another cache line.
+UNROLL_INLINE F load_few(const float* p, int n) {
+#if defined(UNROLL_ISA_AVX512)
+    return _mm512_zextps128_ps512(_mm_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p));
+#elif defined(UNROLL_ISA_AVX2)
+    return _mm256_zextps128_ps256(_mm_maskload_ps(p, _mm256_castsi256_si128(first_lanes(n))));
+#else
+    return load_first(p, n);
+#endif
+}
+
 // How a loop over an array touches memory: whole vectors, and at its end the first n lanes of one.
 struct WholeVector {
     __attribute__((always_inline)) F get(const float* p) const { return load(p); }

@@ -169,7 +169,9 @@ Var<Real> embedding(Var<Real> weight, const IntTensor& tokens, Index padding_idx
         detail::fail_index("embedding", fmt::format("padding_idx {} is out of range (allowed: 0 to {}, or −1 for none)",
                                                     padding_idx, rows - 1));
     Embedding_<Real> op{detail::checked_indices("embedding", "token", tokens, rows), padding_idx};
-    return apply(std::move(op), std::move(weight));
+    Var<Real> out;
+    detail::run_op<Real>(op, {&weight, 1}, {&out, 1});
+    return out;
 }
 
 template <class Real>

@@ -1,6 +1,7 @@
 // The op behind every elementwise function: runs a pointwise program and, backward, its adjoint program.
 #include <unroll/autograd/ops/pointwise.hpp>
 
+#include <unroll/autograd/detail/backward_access.hpp>
 #include <unroll/autograd/kernels/kernels.hpp>
 #include <unroll/autograd/kernels/pointwise_generic.hpp>
 #include <unroll/autograd/linalg.hpp>
@@ -126,7 +127,7 @@ struct Pointwise {
     const CompiledPointwise* function;
     const CompiledAdjoint* adjoint = nullptr;
     std::span<const PointwiseOperand> operands;
-    std::span<const double> parameters;  // valid while recording only; saved for backward
+    const PointwiseCall* call;  // with the numbers of this call; valid while recording only, saved for backward
     std::string_view shown = name;
     bool plain = true;  // all operands have the shape of the results
     static constexpr int kPlaces = 8;
@@ -191,6 +192,7 @@ struct Pointwise {
             in[i] = plain ? typename Executor<Real>::In{data, grid.cols, 1}
                           : read(data, f.in_shape(o.input), result, grid, o, expanded);
         }
+        const std::span<const double> parameters = call->parameters;
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             numbers[p] = Real(parameters[p]);
             in[operands.size() + p] = {&numbers[p], 0, 0};
@@ -390,7 +392,8 @@ private:
 template <class Real>
 void run_pointwise(std::string_view name, const PointwiseCall& call, std::span<const PointwiseOperand> operands,
                    std::span<Var<Real>> in, std::span<Var<Real>> out) {
-    apply_all<Real>(Pointwise<Real>{call.function, nullptr, operands, call.parameters, name}, in, out);
+    Pointwise<Real> op{call.function, nullptr, operands, &call, name};
+    run_op<Real>(op, in, out);
 }
 
 template void run_pointwise(std::string_view, const PointwiseCall&, std::span<const PointwiseOperand>,

@@ -34,13 +34,15 @@ struct Reshape {
     void forward(Forward<Real>& f) const { same_elements(f); }
     void backward(Backward<Real>& b) const { b.pass(0, 0); }
 
-    /// The op; off the tape, a value that nobody else holds takes the shape itself.
-    static Var<Real> run(Reshape op, Var<Real> x) {
-        const detail::Value<Real>* value = x.internal();
-        const bool alone = value && x.reference().unique() && value->slot < 0;
-        if (!alone || op.shape.size() != value->shape.size() || Tape<Real>::current() || ProfileSpan::on())
-            return apply(std::move(op), std::move(x));
-        x.internal()->shape = op.shape;
+    /// The shape of a value off the tape that nobody else holds: it may take another one itself. Otherwise nothing.
+    static Shape* own_shape(Var<Real>& x) noexcept {
+        const bool alone = x && x.reference().unique() && x.internal()->slot < 0;
+        return alone && !Tape<Real>::current() && !ProfileSpan::on() ? &x.internal()->shape : nullptr;
+    }
+    static Var<Real> run(const Shape& shape, Var<Real> x) {
+        Shape* own = own_shape(x);
+        if (!own || own->size() != shape.size()) return apply(Reshape{shape}, std::move(x));
+        *own = shape;
         return x;
     }
 };
@@ -182,28 +184,37 @@ Var<Real> reshape(Var<Real> x, const Axes& lengths) {
         detail::fail_shape("reshape", fmt::format("{} elements do not fit the lengths {}", size, shown()), {x.shape()});
     Axes full = lengths;
     std::replace(full.begin(), full.end(), Index{-1}, open ? size / known : 0);
-    return Reshape<Real>::run({Shape(full.data(), full.size())}, std::move(x));
+    return Reshape<Real>::run(Shape(full.data(), full.size()), std::move(x));
 }
 
 template <class Real, std::same_as<Shape> S>
 Var<Real> reshape(Var<Real> x, const S& shape) {
-    return Reshape<Real>::run({shape}, std::move(x));
+    return Reshape<Real>::run(shape, std::move(x));
 }
 
 template <class Real>
 Var<Real> squeeze(Var<Real> x, Index axis) {
     const std::size_t at = detail::normal_axis("squeeze", axis, x.rank());
     if (x.shape()[at] != 1) detail::fail_shape("squeeze", fmt::format("axis {} must have length 1", axis), {x.shape()});
+    if (Shape* own = Reshape<Real>::own_shape(x)) {
+        own->erase(at);
+        return x;
+    }
     Reshape<Real> op{x.shape().erased(at), "squeeze"};
-    return Reshape<Real>::run(std::move(op), std::move(x));
+    return apply(std::move(op), std::move(x));
 }
 
 template <class Real>
 Var<Real> unsqueeze(Var<Real> x, Index axis) {
     if (x.rank() == Shape::kMaxRank)
         detail::fail_shape("unsqueeze", fmt::format("an array has at most {} axes", Shape::kMaxRank), {x.shape()});
-    Reshape<Real> op{x.shape().inserted(detail::normal_axis("unsqueeze", axis, x.rank() + 1), 1), "unsqueeze"};
-    return Reshape<Real>::run(std::move(op), std::move(x));
+    const std::size_t at = detail::normal_axis("unsqueeze", axis, x.rank() + 1);
+    if (Shape* own = Reshape<Real>::own_shape(x)) {
+        own->insert(at, 1);
+        return x;
+    }
+    Reshape<Real> op{x.shape().inserted(at, 1), "unsqueeze"};
+    return apply(std::move(op), std::move(x));
 }
 
 template <class Real>
