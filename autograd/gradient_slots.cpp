@@ -34,8 +34,8 @@ std::pair<Tape<Real>*, Index> Tape<Real>::home(Index number) noexcept {
 
 template <class Real>
 Accumulator<Real> Tape<Real>::accumulate(Index number) {
-    if (slot(number).captured >= 0) return parent_->accumulate(slot(number).captured);
     detail::Slot<Real>& s = slot(number);
+    if (s.captured >= 0) return parent_->accumulate(s.captured);
     const Index n = s.shape.size();
     const std::size_t bytes = static_cast<std::size_t>(n) * sizeof(Real);
     if (s.flags & detail::kDense) {

@@ -1,7 +1,6 @@
 // What ops see: operands and outputs in forward, saved values and gradients in backward.
 #include <unroll/autograd/op.hpp>
 
-#include <unroll/autograd/detail/backward_access.hpp>
 #include <unroll/autograd/parameter.hpp>
 #include <unroll/autograd/profile.hpp>
 #include <unroll/autograd/tape.hpp>
@@ -15,6 +14,17 @@
 #include <utility>
 
 namespace unroll {
+namespace {
+
+/// Number of bits set; a few at most, and no instruction that every processor has counts them.
+int bits_in(std::uint64_t mask) noexcept {
+    int count = 0;
+    for (; mask; mask &= mask - 1) ++count;
+    return count;
+}
+
+}  // namespace
+
 void Shapes::fail_output() const {
     if (equal_) detail::fail_usage(op_, "infer calls output after outputs");
     detail::fail_usage(op_, fmt::format("infer calls output more than {} times: call outputs(count, shape)", kMost));
@@ -166,8 +176,8 @@ void Forward<Real>::commit(void* op) {
                 Tape<Real>::fail_non_finite(info_.name(op), tape_ ? tape_->end_number_ : -1, detail::current_place(),
                                             "forward made a value that is not finite");
     if (!tape_) return;
-    const auto saved = static_cast<std::uint32_t>(detail::bits_in(saved_in_) + detail::bits_in(saved_out_) +
-                                                  static_cast<int>(saved_count_));
+    const auto saved =
+        static_cast<std::uint32_t>(bits_in(saved_in_) + bits_in(saved_out_) + static_cast<int>(saved_count_));
     detail::Node* node =
         tape_->new_node(info_, static_cast<std::uint32_t>(in_.size()), static_cast<std::uint32_t>(out_.size()), saved);
     node->saved_in = saved_in_;
@@ -209,29 +219,102 @@ void Forward<Real>::commit(void* op) {
 
 // ---- Backward ----
 
-namespace detail {
+namespace {
 
 template <class Real>
-void fail_not_saved(Node& node, Index number, std::string_view what) {
-    fail_usage(static_cast<const OpInfo<Real>*>(node.info)->name(node.op()),
-               fmt::format("backward reads {}put {}, which forward did not save: call save_{}", what, number, what));
+std::string_view op_name(detail::Node& node) {
+    return static_cast<const detail::OpInfo<Real>*>(node.info)->name(node.op());
+}
+
+/// Input or output `number` (`what` says which), of those in `mask`, which stand behind `before` other saved values.
+template <class Real>
+detail::Value<Real>* saved_value(detail::Node& node, std::uint64_t mask, Index number, int before,
+                                 std::string_view what) {
+    if (number >= 64 || !(mask >> number & 1))
+        detail::fail_usage(
+            op_name<Real>(node),
+            fmt::format("backward reads {}put {}, which forward did not save: call save_{}", what, number, what));
+    const int place = before + bits_in(mask & ((std::uint64_t{1} << number) - 1));
+    return static_cast<detail::Value<Real>*>(node.saved_values()[place]);
 }
 
 template <class Real>
-void fail_no_saved_array(Node& node, Index number, Index arrays) {
-    fail_usage(static_cast<const OpInfo<Real>*>(node.info)->name(node.op()),
-               fmt::format("backward reads saved array {}, and forward saved {} of them", number, arrays));
+detail::Value<Real>* saved_in(detail::Node& node, Index i) {
+    return saved_value<Real>(node, node.saved_in, i, 0, "in");
+}
+template <class Real>
+detail::Value<Real>* saved_out(detail::Node& node, Index k) {
+    return saved_value<Real>(node, node.saved_out, k, bits_in(node.saved_in), "out");
 }
 
-#define UNROLL_INSTANTIATE(R)                                        \
-    template void fail_not_saved<R>(Node&, Index, std::string_view); \
-    template void fail_no_saved_array<R>(Node&, Index, Index);
-UNROLL_INSTANTIATE(float)
-UNROLL_INSTANTIATE(double)
-UNROLL_INSTANTIATE(Dual<double>)
-#undef UNROLL_INSTANTIATE
+/// The j-th array that forward saved beside inputs and outputs.
+template <class Real>
+detail::Value<Real>* saved_array(detail::Node& node, Index j) {
+    const auto first = bits_in(node.saved_in) + bits_in(node.saved_out);
+    const Index arrays = static_cast<Index>(node.saved) - first;
+    if (j >= arrays)
+        detail::fail_usage(op_name<Real>(node),
+                           fmt::format("backward reads saved array {}, and forward saved {} of them", j, arrays));
+    return static_cast<detail::Value<Real>*>(node.saved_values()[first + j]);
+}
 
-}  // namespace detail
+}  // namespace
+
+template <class Real>
+Index Backward<Real>::inputs() const noexcept {
+    return node_.inputs;
+}
+
+template <class Real>
+Index Backward<Real>::outputs() const noexcept {
+    return node_.outputs;
+}
+
+template <class Real>
+View<Real> Backward<Real>::in(Index i) const {
+    const auto* v = saved_in<Real>(node_, i);
+    return {v->data, v->shape.size()};
+}
+
+template <class Real>
+View<Real> Backward<Real>::out(Index k) const {
+    const auto* v = saved_out<Real>(node_, k);
+    return {v->data, v->shape.size()};
+}
+
+template <class Real>
+View<Real> Backward<Real>::saved(Index j) const {
+    const auto* v = saved_array<Real>(node_, j);
+    return {v->data, v->shape.size()};
+}
+
+template <class Real>
+const Shape& Backward<Real>::in_shape(Index i) const {
+    const Index slot = node_.input_slots()[i];
+    if (slot >= 0) return tape_.slot(slot).shape;
+    return saved_in<Real>(node_, i)->shape;
+}
+
+template <class Real>
+const Shape& Backward<Real>::out_shape(Index k) const {
+    return tape_.slot(node_.first_output + k).shape;
+}
+
+template <class Real>
+const Shape& Backward<Real>::saved_in_shape(Index i) const {
+    return saved_in<Real>(node_, i)->shape;
+}
+
+template <class Real>
+bool Backward<Real>::same_slot(Index i, Index j) const noexcept {
+    return node_.input_slots()[i] == node_.input_slots()[j];
+}
+
+template <class Real>
+bool Backward<Real>::needs(Index i) const noexcept {
+    const Index slot = node_.input_slots()[i];
+    return slot >= 0 && tape_.slots_.contains(slot) && !(tape_.slot(slot).flags & detail::kGone);
+}
 
 template <class Real>
 bool Backward<Real>::is_parameter(Index i) const noexcept {
@@ -239,8 +322,20 @@ bool Backward<Real>::is_parameter(Index i) const noexcept {
 }
 
 template <class Real>
+View<Real> Backward<Real>::gout(Index k) const {
+    const detail::Slot<Real>& slot = tape_.slot(node_.first_output + k);
+    if (!(slot.flags & detail::kDense)) return {};
+    return {slot.grad, slot.shape.size()};
+}
+
+template <class Real>
 std::pair<Tape<Real>*, Index> Backward<Real>::home(Index i) const noexcept {
     return tape_.home(node_.input_slots()[i]);
+}
+
+template <class Real>
+Accumulator<Real> Backward<Real>::grad(Index i) {
+    return tape_.accumulate(node_.input_slots()[i]);
 }
 
 template <class Real>
@@ -371,6 +466,24 @@ template <class Real>
 void Backward<Real>::add_transposed_product(Index to, Index weight, Index rows, Index m, Index n) {
     const Accumulator<Real> place = grad(to);
     tape_.multiply_transposed(in_operand(weight), rows, m, n, gout(0).data, place.adding, place.data);
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::in_operand(Index i) const {
+    const auto* v = saved_in<Real>(node_, i);
+    return {v->data, v->block.get()};
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::out_operand(Index k) const {
+    const auto* v = saved_out<Real>(node_, k);
+    return {v->data, v->block.get()};
+}
+
+template <class Real>
+Operand<Real> Backward<Real>::saved_operand(Index j) const {
+    const auto* v = saved_array<Real>(node_, j);
+    return {v->data, v->block.get()};
 }
 
 template <class Real>

@@ -89,10 +89,11 @@ void Tape<Real>::run_sweep(bool keep) {
         bool arrived = false;
         for (std::uint32_t k = 0; k < node->outputs; ++k) {
             const Index number = node->first_output + k;
-            if (slot(number).pending >= 0) settle(number);
-            if (!(slot(number).flags & detail::kDense)) continue;
+            const detail::Slot<Real>& s = slot(number);
+            if (s.pending >= 0) settle(number);
+            if (!(s.flags & detail::kDense)) continue;
             arrived = true;
-            if (slot(number).flags & detail::kHooked) run_hooks(number);
+            if (s.flags & detail::kHooked) run_hooks(number);
         }
         if (arrived && wanted(*node)) {
             detail::current_place() = node->place;

@@ -1,7 +1,6 @@
 // The op behind every elementwise function: runs a pointwise program and, backward, its adjoint program.
 #include <unroll/autograd/ops/pointwise.hpp>
 
-#include <unroll/autograd/detail/backward_access.hpp>
 #include <unroll/autograd/kernels/kernels.hpp>
 #include <unroll/autograd/kernels/pointwise_generic.hpp>
 #include <unroll/autograd/linalg.hpp>

@@ -25,7 +25,7 @@ MAY_INCLUDE = {
 STATIONS = (
     ("shape, error, kernels, programs", r"(error|shape|scalar|dual|detail/text_formatter|detail/fnv1a)\.|kernels/|pointwise/"),
     ("tensor", r"(pool|pool_vector|slab|buffer|xtensor|tensor|random|threads|linalg|detail/packed_weight)\."),
-    ("tape", r"(var|op|tape|gradient_slots|sweep|parameter|scope|module|hooks|profile|parallel|detail/backward_access)\."),
+    ("tape", r"(var|op|tape|gradient_slots|sweep|parameter|scope|module|hooks|profile|parallel)\."),
     ("ops", r"ops\.|ops/|catalogue\."),
 )
 TAPE = 2
