@@ -30,6 +30,8 @@ void Shapes::fail_output() const {
     detail::fail_usage(op_, fmt::format("infer calls output more than {} times: call outputs(count, shape)", kMost));
 }
 
+void Shapes::fail_outputs() const { detail::fail_usage(op_, "infer calls outputs after another output"); }
+
 namespace detail {
 
 void fail_output_count(std::string_view op, Index given, Index asked) {

@@ -64,8 +64,9 @@ public:
         if (outputs_ == kMost || equal_) fail_output();
         new (out_at(outputs_++)) Shape(shape);
     }
-    /// Any number of outputs of one shape.
+    /// Any number of outputs of one shape, and no others.
     void outputs(Index count, const Shape& shape) {
+        if (outputs_ != 0 || equal_) fail_outputs();
         new (out_at(0)) Shape(shape);
         outputs_ = count;
         equal_ = true;
@@ -84,6 +85,7 @@ public:
 
 private:
     [[noreturn]] void fail_output() const;
+    [[noreturn]] void fail_outputs() const;
 
     std::string_view op_;
     const Shape* const* in_;

@@ -21,6 +21,7 @@ struct Faulty {
         none,
         many_outputs,
         mixed_outputs,
+        mixed_the_other_way,
         two_outputs,
         no_output,
         too_many_saved,
@@ -32,6 +33,7 @@ struct Faulty {
     void infer(Shapes& s) const {
         if (fault == mixed_outputs) s.outputs(1, s.in(0));
         for (int i = 0; i < (fault == many_outputs ? 17 : fault == two_outputs ? 2 : 1); ++i) s.output(s.in(0));
+        if (fault == mixed_the_other_way) s.outputs(1, s.in(0));
     }
     void forward(Forward<double>& f) const {
         for (int i = 0; fault == too_many_saved && i < 65; ++i) f.save({1});
@@ -61,6 +63,8 @@ TEST(Op, WhatItDoesWrongIsSaidByItsName) {
     EXPECT_EQ(message_of(Faulty::many_outputs),
               "[faulty] infer calls output more than 16 times: call outputs(count, shape) (at time step 3)");
     EXPECT_EQ(message_of(Faulty::mixed_outputs), "[faulty] infer calls output after outputs (at time step 3)");
+    EXPECT_EQ(message_of(Faulty::mixed_the_other_way),
+              "[faulty] infer calls outputs after another output (at time step 3)");
     EXPECT_EQ(message_of(Faulty::two_outputs),
               "[faulty] infer gives 2 outputs where 1 is asked for: apply is for one, apply_all for any number "
               "(at time step 3)");
