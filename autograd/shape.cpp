@@ -22,14 +22,14 @@ void Shape::check() const {
     if (size > 0x1p48) detail::fail_shape("Shape", "an array has at most 2⁴⁸ elements", {*this});
 }
 
-void Shape::insert(std::size_t at, Index length) {
+void Shape::insert(std::size_t at) {
     set_rank(rank_ + 1u);
     for (std::size_t i = rank_ - 1u; i > at; --i) lengths_[i] = lengths_[i - 1];
-    lengths_[at] = length;
-    if (length > 1) check();
+    lengths_[at] = 1;
 }
 
-void Shape::erase(std::size_t at) noexcept {
+void Shape::erase(std::size_t at) {
+    if (rank_ == 0) detail::fail_shape("Shape", "a scalar has no axis that could be taken away");
     --rank_;
     for (std::size_t i = at; i < rank_; ++i) lengths_[i] = lengths_[i + 1];
     lengths_[rank_] = 0;
@@ -37,11 +37,13 @@ void Shape::erase(std::size_t at) noexcept {
 
 Shape Shape::inserted(std::size_t at, Index length) const {
     Shape out = *this;
-    out.insert(at, length);
+    out.insert(at);
+    out.lengths_[at] = length;
+    if (length != 1) out.check();
     return out;
 }
 
-Shape Shape::erased(std::size_t at) const noexcept {
+Shape Shape::erased(std::size_t at) const {
     Shape out = *this;
     out.erase(at);
     return out;

@@ -60,14 +60,14 @@ public:
     const Index* begin() const noexcept { return lengths_.data(); }
     const Index* end() const noexcept { return lengths_.data() + rank_; }
 
-    /// Puts one more axis before axis `at` (0 ≤ at ≤ rank).
-    void insert(std::size_t at, Index length);
-    /// Takes axis `at` away.
-    void erase(std::size_t at) noexcept;
+    /// Puts an axis of length 1 before axis `at` (0 ≤ at ≤ rank). @throws ShapeError for more than six axes
+    void insert(std::size_t at);
+    /// Takes axis `at` away. @throws ShapeError for a scalar
+    void erase(std::size_t at);
     /// The same shape with one more axis before axis `at` (0 ≤ at ≤ rank).
     Shape inserted(std::size_t at, Index length) const;
     /// The same shape without axis `at`.
-    Shape erased(std::size_t at) const noexcept;
+    Shape erased(std::size_t at) const;
     /// The same shape with another length of axis `at`.
     Shape replaced(std::size_t at, Index length) const;
 

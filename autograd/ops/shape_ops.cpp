@@ -210,7 +210,7 @@ Var<Real> unsqueeze(Var<Real> x, Index axis) {
         detail::fail_shape("unsqueeze", fmt::format("an array has at most {} axes", Shape::kMaxRank), {x.shape()});
     const std::size_t at = detail::normal_axis("unsqueeze", axis, x.rank() + 1);
     if (Shape* own = Reshape<Real>::own_shape(x)) {
-        own->insert(at, 1);
+        own->insert(at);
         return x;
     }
     Reshape<Real> op{x.shape().inserted(at, 1), "unsqueeze"};

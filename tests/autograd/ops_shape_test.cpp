@@ -166,6 +166,21 @@ TEST(Shapes, WrongShapesAndAxesAreNamed) {
     EXPECT_EQ(message_of<UsageError>(x, [](auto v) { return flip(decltype(v)(), {}); }), "[flip] operand 0 is an empty Var");
 }
 
+TEST(Shapes, AScalarHasNoAxisToTakeAway) {
+    Shape scalar;
+    EXPECT_THROW((void)scalar.erased(0), ShapeError);
+    EXPECT_THROW(scalar.erase(0), ShapeError);
+    EXPECT_EQ(scalar, Shape());
+    Shape full{1, 2, 3, 4, 5, 6};
+    EXPECT_THROW((void)full.inserted(0, 1), ShapeError);
+    EXPECT_THROW(full.insert(6), ShapeError);
+    EXPECT_EQ(full, (Shape{1, 2, 3, 4, 5, 6}));
+    EXPECT_THROW((void)Shape{2}.inserted(0, -1), ShapeError);
+    full.erase(2);
+    full.insert(0);
+    EXPECT_EQ(full, (Shape{1, 1, 2, 4, 5, 6}));
+}
+
 TEST(Shapes, OfResultsWithMoreElementsThanMemoryAreRefused) {
     const Index many = Index{1} << 62;
     EXPECT_THROW(one_hot<float>(IntTensor({16}, 0), Index{1} << 60), ShapeError);
