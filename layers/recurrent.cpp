@@ -203,13 +203,14 @@ Var<Real> run_loop(Var<Real> x, std::span<Var<Real>> state, const Loop<Real>& lo
     if (options.checkpoint > 0 && Tape<Real>::current()) return run_segments(std::move(x), state, loop, options);
     const Index total = x.shape()[0];
     const Steps all{0, total, total, options.reverse};
-    if (total == 1) {
-        Var<Real> only = squeeze(std::move(x), 0), output;
-        StepRun<Real>{{&only, 1}, all, state, {&output, 1}, loop, options}.run();
-        return unsqueeze(std::move(output), 0);
+    Vars<Real> outputs(static_cast<std::size_t>(total));
+    if (total == 1) {  // as in sampling: no list of inputs
+        Var<Real> only = squeeze(std::move(x), 0);
+        StepRun<Real>{{&only, 1}, all, state, outputs, loop, options}.run();
+    } else {
+        Vars<Real> xs = unbind(std::move(x));
+        StepRun<Real>{xs, all, state, outputs, loop, options}.run();
     }
-    Vars<Real> xs = unbind(std::move(x)), outputs(static_cast<std::size_t>(total));
-    StepRun<Real>{xs, all, state, outputs, loop, options}.run();
     return stack(std::move(outputs));
 }
 

@@ -91,7 +91,7 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
         each.resize(static_cast<std::size_t>(num_layers_ * directions_));
         for (std::size_t k = 0; k < kStates; ++k) {
             if (!(*state)[k]) continue;  // this part of the state is missing: zero
-            if (each.size() == 1) {
+            if (each.size() == 1) {      // as unbind, without a list: a hundredth of a sampled character
                 each[0][k] = squeeze(std::move((*state)[k]), 0);
                 continue;
             }
@@ -103,7 +103,7 @@ typename RecurrentLayers<Real, Cell>::Output RecurrentLayers<Real, Cell>::run(Va
     Output result;
     result.output = std::move(made.output);
     for (std::size_t k = 0; k < kStates; ++k) {
-        if (made.states.size() == 1) {
+        if (made.states.size() == 1) {  // as stack, without a list
             result.state[k] = unsqueeze(std::move(made.states[0][k]), 0);
             continue;
         }

@@ -431,6 +431,25 @@ struct SwitchedCell {
     }
 };
 
+struct FixedCell {
+    static constexpr int kStates = 1;
+    explicit FixedCell(Scope<double> at) : h(at.parameter("h", {1, 2}, init::normal<double>())) {}
+    Index state_size(int) const { return 2; }
+    State<double, 1> step(Var<double>, State<double, 1>) const { return {h}; }
+    Parameter<double> h;
+};
+
+TEST(Recurrent, AnOutputKeepsItsValuesWhenAParameterThatIsTheStateChanges) {
+    for (const Index steps : {1, 2}) {
+        ParameterStore<double> store(1);
+        const Recurrent<double, FixedCell> layer{Scope<double>(store)};
+        const Var<double> output = layer(filled<double>({steps, 1, 2}, 1)).output;
+        const double before = output.data()[0];
+        store.at("h").mutable_value().fill(before + 1);
+        EXPECT_EQ(output.data()[0], before) << steps << " steps";
+    }
+}
+
 TEST(Recurrent, AStateInPlaceSurvivesAnError) {
     ParameterStore<double> store;
     bool wrong = true;
